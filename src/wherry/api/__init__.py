@@ -1,0 +1,1 @@
+"""The doors through which programs ask: Docker's API, later containerd's and CRI."""

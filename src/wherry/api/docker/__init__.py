@@ -1,0 +1,1 @@
+"""The Docker Engine API: HTTP, routes, versions; one module per resource."""

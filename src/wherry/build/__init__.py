@@ -1,0 +1,1 @@
+"""Dockerfile: parse, plan, solve, cache."""

@@ -1,0 +1,1 @@
+"""wherryd: flags, daemon.json, listeners, signals, and the composition of it all."""

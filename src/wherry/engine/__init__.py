@@ -1,0 +1,1 @@
+"""What dockerd knows: containers, execs, images, volumes, networks, logs, events."""

@@ -1,0 +1,1 @@
+"""The kernel's interfaces, each wrapped once; knows nothing of containers."""

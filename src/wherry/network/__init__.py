@@ -1,0 +1,1 @@
+"""libnetwork: addresses, drivers, endpoints, firewall, published ports, DNS."""

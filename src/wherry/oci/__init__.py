@@ -1,0 +1,1 @@
+"""The OCI specifications as data: runtime, image, distribution, references, digests."""

@@ -1,0 +1,1 @@
+"""Content on disk in Docker's layout: layers, images, references, tar-split."""
