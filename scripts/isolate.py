@@ -94,8 +94,8 @@ def outside(argv: list[str], keep_net: bool) -> int:
         for group in groups(name):
             make_group(group)
         child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *([] if keep_net else ["-n"]), "-m", "-p", "-i", "-u", "--fork",
-             "--kill-child", "--mount-proc", "--propagation", "private", sys.executable, __file__, *argv],
+            ["setpriv", "--pdeathsig", "KILL", "unshare", *([] if keep_net else ["-n"]), "-m", "-p", "-i", "-u",
+             "--fork", "--kill-child", "--mount-proc", "--propagation", "private", sys.executable, __file__, *argv],
             env={**os.environ, INSIDE: name})
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command as well
