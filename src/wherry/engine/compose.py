@@ -1,0 +1,31 @@
+"""The composition root: builds the engine's rooms and gives each what it needs.
+
+An `Engine` only holds them. There is one per data root; the root's lock is held until `close`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from wherry.engine.containers import Containers
+    from wherry.engine.events import Events
+    from wherry.engine.options import EngineOptions
+    from wherry.engine.pool import Pool
+
+
+class Engine:
+    """The rooms of one engine, by name; it does nothing itself but open and close them."""
+
+    options: EngineOptions
+    pool: Pool
+    events: Events
+    containers: Containers
+
+    @classmethod
+    async def open(cls, options: EngineOptions) -> Self:
+        """Opens the data root, starts the zygote, takes over running containers and does the restarts due."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Ends as dockerd does: stops all containers unless `live_restore`, then gives the root back."""

@@ -1,0 +1,54 @@
+"""The containers there are: look-up by id, name and short id; creating, listing and forgetting them.
+
+What a container does while it lives is the business of `lifecycle`; what is on disk of `records`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wherry.engine.container import Container
+
+
+class Containers:
+    """All containers of one engine, by id and by name. For the event loop's thread alone."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Container] = {}
+        self._by_name: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Container]:
+        """All containers, oldest first."""
+        return iter(tuple(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def find(self, reference: str) -> Container:
+        """A container by full id, name (with or without leading slash) or unique id prefix, as Docker looks it up.
+
+        Raises NotFound («No such container: X») and InvalidArgument for a prefix that several ids share.
+        """
+        if found := self._by_id.get(reference):
+            return found
+        if by_name := self._by_name.get(reference.removeprefix("/")):
+            return self._by_id[by_name]
+        matching = [one for id_, one in self._by_id.items() if reference and id_.startswith(reference)]
+        if len(matching) > 1:
+            raise InvalidArgument(f"multiple IDs found with provided prefix: {reference}")
+        if not matching:
+            raise NotFound(f"No such container: {reference}")
+        return matching[0]
+
+    def get(self, container_id: str) -> Container | None:
+        """A container by its full id."""
+        return self._by_id.get(container_id)
+
+    def using_image(self, image_id: str) -> list[Container]:
+        """The containers made from an image (`sha256:…`), oldest first."""
+        return [one for one in self if one.record.image == image_id]

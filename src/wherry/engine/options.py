@@ -1,0 +1,65 @@
+"""What an engine is told when it is opened: the daemon's flags and `daemon.json`, as one value."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """An OCI runtime by name. An empty path is the one in this house, run without another program."""
+
+    path: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The default bridge and what all networks share, as dockerd's flags of the same names."""
+
+    bridge: str = "wherry0"  # "none" for no default bridge
+    bip: str = ""  # empty: a first subnet that is free
+    fixed_cidr: str = ""
+    default_gateway: str = ""
+    mtu: int = 1500
+    icc: bool = True
+    ip_forward: bool = True
+    ip_masq: bool = True
+    iptables: bool = True
+    firewall_backend: str = "nftables"
+    table: str = "wherry"
+    userland_proxy: bool = True
+    userland_proxy_path: str = ""
+    default_address_pools: tuple[tuple[str, int], ...] = ()  # (base, prefix length of each)
+    ip: str = "0.0.0.0"  # where ports are published that name no address
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an engine takes from outside. Paths are absolute; sizes in bytes, times in seconds."""
+
+    data_root: str = "/var/lib/wherry"
+    run_folder: str = "/run/wherry"
+    cgroup_parent: str = "/wherry"
+    cgroup_driver: str = "cgroupfs"  # or "systemd"
+    cgroupns_mode: str = ""  # empty: host on cgroup v1, private on v2
+    default_runtime: str = "wherry-runc"
+    runtimes: dict[str, Runtime] = {}
+    init_path: str = ""  # empty: docker-init or tini from the host's path
+    init: bool = False
+    live_restore: bool = False
+    shutdown_timeout_s: int = 15
+    default_shm_size_bytes: int = 64 << 20
+    default_ipc_mode: str = "private"
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = {}
+    default_ulimits: dict[str, tuple[int, int]] = {}  # name → (soft, hard)
+    seccomp_profile: str = ""  # path of a profile that replaces the default; "unconfined"
+    no_new_privileges: bool = False
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    host_gateway_ip: str = ""
+    labels: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    network: NetworkOptions = NetworkOptions()
