@@ -1,0 +1,401 @@
+"""The daemon's side of the zygote and the shims, for asyncio.
+
+    zygote = await Zygote.start("/run/wherry")
+    shim = await zygote.launch(LaunchRequest(id=…, bundle=…, run_folder=…))     created, waits
+    shim.on_event = print                                                      nothing is missed: events wait for it
+    await shim.start()                                                         StartFailed(exit_code 126 | 127 | …)
+    …                                                                          Exited(code=0, …)
+    await shim.release()
+
+After a restart of the daemon: `await Shim.connect(run_folder)`; where no shim answers (NotFound), `read_exit(run_folder)`
+has what it left behind. What runs in the zygote and in the shims is in the other modules of this room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sys
+from contextlib import suppress
+from termios import FIONREAD
+from typing import TYPE_CHECKING, Any
+
+from wherry import errors
+from wherry.shim import protocol
+from wherry.shim.exitfile import read_exit
+from wherry.shim.protocol import (ArchiveRequest, AttachEnded, AttachRequest, ExecRequest, ExecState, Exited, LaunchRequest, LogFailed,
+                                  LogOptions, Lost, NetnsRequest, PathStat, SocketRequest, StartFailed)
+from wherry.shim.spawn import spawn_zygote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wherry.shim.protocol import ShimEvent
+
+__all__ = ["ArchiveRequest", "AttachEnded", "AttachRequest", "ExecRequest", "ExecState", "Exited", "LaunchRequest", "LogFailed", "LogOptions",
+           "Lost", "NetnsRequest", "PathStat", "Shim", "SocketRequest", "StartFailed", "Zygote", "read_exit"]
+
+_MAX_FDS = 253  # SCM_MAX_FD, unix(7)
+_SO_SNDBUFFORCE = 32
+
+
+def _roomy(end: socket.socket) -> socket.socket:
+    """Lets a socket carry packets up to the protocol's limit (a packet may not be longer than the send buffer, unix(7))."""
+    end.setblocking(False)
+    try:
+        end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, protocol.MAX_PACKET)
+    except PermissionError:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, protocol.MAX_PACKET)
+    return end
+
+
+async def _send(end: socket.socket, packet: bytes, fds: Sequence[int] = ()) -> None:
+    """Sends one packet with descriptors. Raises OSError (EPIPE, ECONNRESET) when nobody listens any more."""
+    if len(fds) > _MAX_FDS:
+        raise errors.InvalidArgument(f"{len(fds)} connections are more than fit into one message ({_MAX_FDS})")
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            socket.send_fds(end, [packet], list(fds))
+        except BlockingIOError:
+            writable = loop.create_future()
+            copy = os.dup(end.fileno())  # the socket itself has a reader; a writer of its own keeps them apart
+            loop.add_writer(copy, lambda: writable.done() or writable.set_result(None))
+            try:
+                await writable
+            finally:
+                loop.remove_writer(copy)
+                os.close(copy)
+        else:
+            return
+
+
+def _receive(end: socket.socket) -> tuple[bytes, list[int]]:
+    """One packet and its descriptors; no bytes at the end. Raises BlockingIOError, ConnectionResetError."""
+    waiting = fcntl.ioctl(end, FIONREAD, b"\0\0\0\0")  # all packets together, unix(7): enough for the first
+    packet, fds, flags, _ = socket.recv_fds(end, max(int.from_bytes(waiting, sys.byteorder), 1 << 12), _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        raise errors.Internal("message of a shim was cut short")
+    return packet, fds
+
+
+async def _answer(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The one answer that comes on a socket made for it; `Unavailable` when it closes without one. Errors are raised."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            packet, fds = _receive(end)
+            break
+        except BlockingIOError:
+            readable = loop.create_future()
+            loop.add_reader(end, lambda: readable.done() or readable.set_result(None))
+            try:
+                await readable
+            finally:
+                loop.remove_reader(end)
+        except ConnectionResetError:
+            packet, fds = b"", []
+            break
+    if not packet:
+        raise errors.Unavailable("the process that was to answer has ended")
+    body, _ = protocol.unpack(packet)
+    if "error" in body:
+        raise protocol.read_error(body["error"])
+    return body, fds
+
+
+class Zygote:
+    """The parked process that shims are forked from. It is started again when it has died; running shims are not touched."""
+
+    def __init__(self, run_folder: str) -> None:
+        self._run_folder = run_folder
+        self._control: socket.socket | None = None
+        self._pid = 0
+        self._gone: asyncio.Future[int] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 when there is none at the moment."""
+        return self._pid
+
+    @classmethod
+    async def start(cls, run_folder: str) -> Zygote:
+        """Executes the zygote. Returns at once: it takes messages as soon as it is up."""
+        zygote = cls(run_folder)
+        zygote._spawn()
+        return zygote
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._pid = spawn_zygote(theirs.fileno())
+        self._control = _roomy(ours)
+        loop = asyncio.get_running_loop()
+        self._gone = loop.create_future()
+        pidfd = os.pidfd_open(self._pid)
+        loop.add_reader(pidfd, self._reap, loop, self._pid, pidfd, self._gone, ours)
+
+    def _reap(self, loop: asyncio.AbstractEventLoop, pid: int, pidfd: int, gone: asyncio.Future[int], control: socket.socket) -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        status = os.waitpid(pid, 0)[1]
+        control.close()
+        if self._pid == pid:
+            self._pid, self._control = 0, None
+        gone.set_result(os.waitstatus_to_exitcode(status))
+
+    async def _ask(self, packet: bytes, fds: Sequence[int]) -> tuple[dict[str, Any], list[int], socket.socket]:
+        """Sends a request with a socket for its answer; the answer, its descriptors and that socket. Once more where the zygote had died."""
+        last = False
+        while True:
+            if self._control is None:
+                self._spawn()
+            gone = self._gone
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                with theirs:
+                    assert self._control is not None
+                    await _send(self._control, packet, (theirs.fileno(), *fds))
+                body, got = await _answer(_roomy(ours))
+            except (BrokenPipeError, ConnectionResetError, errors.Unavailable) as error:
+                ours.close()
+                dead = gone is not None and (gone.done() or isinstance(error, OSError) or await self._died(gone))
+                if last or not dead:
+                    raise errors.Unavailable(f"the zygote's child ended without an answer: {error}") from error
+                last = True
+                if gone is not None:
+                    await gone
+            except BaseException:
+                ours.close()
+                raise
+            else:
+                return body, got, ours
+
+    @staticmethod
+    async def _died(gone: asyncio.Future[int]) -> bool:
+        """Whether the zygote itself ends now: its sockets close a moment before it can be reaped."""
+        done, _ = await asyncio.wait([gone], timeout=0.2)
+        return bool(done)
+
+    async def launch(self, request: LaunchRequest) -> Shim:
+        """Creates a container under a new shim; its init waits for `Shim.start`.
+
+        The descriptors in `request.attach` belong to the shim afterwards and are closed here; when this raises they are
+        still the caller's. Raises StartFailed, InvalidArgument, Conflict, Unavailable, OSError.
+        """
+        packet, fds = protocol.launch_message(request)
+        body, got, control = await self._ask(packet, fds)
+        for fd in fds:
+            os.close(fd)
+        return Shim(control, protocol.read_hello(body), got)
+
+    async def in_network_namespace(self, request: NetnsRequest, netns_fd: int) -> list[int]:
+        """Opens sockets and applies an nft text inside a network namespace; the sockets' descriptors, which are the caller's.
+
+        Raises OSError (errno of the call that failed), InvalidArgument (nft refused the text), Unavailable.
+        """
+        body, got, control = await self._ask(protocol.pack({"do": "netns", **protocol.plain(request)}), (netns_fd,))
+        control.close()
+        if body.get("sockets", 0) != len(got):
+            raise errors.Internal(f"{len(request.sockets)} sockets were asked for, {len(got)} came")
+        return got
+
+    async def archive(self, request: ArchiveRequest, data_fd: int | None = None) -> PathStat | None:
+        """Packs, unpacks or stats a path of a running container; returns when it is done (the stat for `stat`).
+
+        `data_fd`: the pipe or socket that the tar is written to or read from; it stays the caller's, who closes it or reads
+        until its end. Raises NotFound, InvalidArgument, OSError, Unavailable.
+        """
+        pidfd = os.pidfd_open(request.pid)
+        try:
+            fds = (pidfd,) if data_fd is None else (pidfd, data_fd)
+            body, _, control = await self._ask(protocol.pack({"do": "archive", **protocol.plain(request)}), fds)
+            control.close()
+        finally:
+            os.close(pidfd)
+        return PathStat(**body["stat"]) if body.get("stat") else None
+
+    async def close(self) -> None:
+        """Ends the zygote and waits for it. Shims go on."""
+        control, gone = self._control, self._gone
+        self._control = None
+        if control is not None:
+            control.shutdown(socket.SHUT_RDWR)
+        if gone is not None:
+            await gone
+
+
+class Shim:
+    """A connection to one container's shim. Losing it is an event (Lost), unless the exit was reported before."""
+
+    def __init__(self, control: socket.socket, hello: protocol.Hello, fds: Sequence[int]) -> None:
+        self.id = hello.id
+        self.pid = hello.pid
+        self.shim_pid = hello.shim_pid
+        self.start_time = hello.start_time
+        self.started = hello.started
+        self.exited = hello.exited
+        self.execs = hello.execs
+        self.rtnetlink_fd: int | None = fds[0] if fds else None
+        self._control = control
+        self._seq = 0
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._on_event: Callable[[ShimEvent], None] | None = None
+        self._early: list[ShimEvent] = []
+        self._closed = False
+        self._released = False
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(control, self._readable)
+
+    @classmethod
+    async def connect(cls, run_folder: str) -> Shim:
+        """Takes over the shim of a container. Raises NotFound when none answers there: then `read_exit` has what it left."""
+        folder = os.open(run_folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        end = _roomy(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        try:
+            end.connect(f"/proc/self/fd/{folder}/{protocol.SOCKET_NAME}")  # a socket's path is 107 bytes at most, unix(7)
+            body, fds = await _answer(end)
+        except (FileNotFoundError, ConnectionError, errors.Unavailable) as error:
+            end.close()
+            raise errors.NotFound(f"no shim answers in {run_folder}: {error}") from error
+        except BaseException:
+            end.close()
+            raise
+        finally:
+            os.close(folder)
+        return cls(end, protocol.read_hello(body), fds)
+
+    @property
+    def on_event(self) -> Callable[[ShimEvent], None] | None:
+        """Who is told of events; those that came before somebody was named are told at once, in order."""
+        return self._on_event
+
+    @on_event.setter
+    def on_event(self, receiver: Callable[[ShimEvent], None] | None) -> None:
+        self._on_event = receiver
+        while receiver is not None and self._early:
+            receiver(self._early.pop(0))
+
+    def _tell(self, event: ShimEvent) -> None:
+        if isinstance(event, Exited) and not event.exec_id:
+            self.exited = event
+        if self._on_event is None:
+            self._early.append(event)
+        else:
+            self._on_event(event)
+
+    def _readable(self) -> None:
+        while not self._closed:
+            try:
+                packet, fds = _receive(self._control)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet, fds = b"", []
+            for fd in fds:
+                os.close(fd)
+            if not packet:
+                self._end()
+                return
+            body, _ = protocol.unpack(packet)
+            if "event" in body:
+                self._tell(protocol.read_event(body))
+                continue
+            waiting = self._waiting.pop(body["re"], None)
+            if waiting is None or waiting.done():
+                continue
+            if "error" in body:
+                waiting.set_exception(protocol.read_error(body["error"]))
+            else:
+                waiting.set_result(body)
+
+    def _end(self) -> None:
+        """The connection is over."""
+        self._closed = True
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        if self.rtnetlink_fd is not None:
+            os.close(self.rtnetlink_fd)
+            self.rtnetlink_fd = None
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(errors.Unavailable(f"the shim of container {self.id} has ended"))
+        self._waiting.clear()
+        if self.exited is None and not self._released:
+            self._tell(Lost())
+
+    async def _order(self, what: str, *, fds: Sequence[int] = (), packet: bytes | None = None, **values: Any) -> dict[str, Any]:
+        """Sends an order and waits for its answer. Raises what the shim answers, and Unavailable when it is gone."""
+        if self._closed:
+            raise errors.Unavailable(f"the shim of container {self.id} has ended")
+        if packet is None:
+            self._seq += 1
+            packet = protocol.pack({"do": what, "seq": self._seq, **values})
+        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        seq = self._seq
+        self._waiting[seq] = answer
+        try:
+            await _send(self._control, packet, fds)
+            return await answer
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise errors.Unavailable(f"the shim of container {self.id} has ended") from error
+        finally:
+            self._waiting.pop(seq, None)
+
+    async def start(self) -> None:
+        """Makes the container's process run; returns once it has been executed. Raises StartFailed; then an Exited follows."""
+        await self._order("start")
+        self.started = True
+
+    async def exec(self, request: ExecRequest) -> int:
+        """Starts a further process and returns its pid. Descriptors in `request.attach` are closed here, as in `Zygote.launch`.
+
+        Its end comes as an Exited with its exec_id, and is kept by the shim until `forget`. Raises StartFailed.
+        """
+        self._seq += 1
+        packet, fds = protocol.exec_message(request, self._seq)
+        body = await self._order("exec", packet=packet, fds=fds)
+        for fd in fds:
+            os.close(fd)
+        return int(body["pid"])
+
+    async def forget(self, exec_id: str) -> None:
+        """The end of this exec was recorded; a take-over need not hear of it."""
+        await self._order("forget", exec_id=exec_id)
+
+    async def signal(self, number: int, exec_id: str = "", everyone: bool = False) -> None:
+        """Sends a signal to a process, or to all processes of the container. Raises NotFound when it has ended."""
+        await self._order("signal", number=number, exec_id=exec_id, everyone=everyone)
+
+    async def resize(self, height: int, width: int, exec_id: str = "") -> None:
+        """Sets the terminal's size. Raises NotFound (no such process), Conflict (it has no terminal)."""
+        await self._order("resize", height=height, width=width, exec_id=exec_id)
+
+    async def attach(self, request: AttachRequest, connection_fd: int) -> None:
+        """Hands a client's connection over. It is closed here; when this raises it is still the caller's.
+
+        Its end comes as AttachEnded with the request's attach_id. Raises NotFound (no such exec, or it has ended).
+        """
+        self._seq += 1
+        packet = protocol.pack({"do": "attach", "seq": self._seq, "attach": [protocol.attach_body(request)]}, request.early)
+        await self._order("attach", packet=packet, fds=(connection_fd,))
+        os.close(connection_fd)
+
+    async def close_stdin(self, exec_id: str = "") -> None:
+        """Closes a process's stdin once all that was read for it is written."""
+        await self._order("close-stdin", exec_id=exec_id)
+
+    async def release(self) -> None:
+        """The exit was recorded: the shim removes what the container left in the kernel and ends. Waits for that."""
+        self._released = True
+        with suppress(errors.Unavailable):
+            await self._order("release")
+        self.close()
+
+    def close(self) -> None:
+        """Gives up the connection; the shim goes on. No Lost is told."""
+        self._released = True
+        if not self._closed:
+            self._end()
