@@ -1,0 +1,66 @@
+"""Files replaced atomically, in the two classes of durability that the house knows.
+
+`replace` renames without syncing: after a crash of ours the reader finds the old or the new content; a power cut may lose
+it. `replace_durably` syncs file and folder: it also survives the power cut (see docs/architecture.md, «State on disk»).
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def replace(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Makes `path` contain exactly `content`, for readers in one step. OSError leaves the old content in place."""
+    _replace(path, content, mode, sync=False)
+
+
+def replace_durably(path: str, content: bytes, mode: int = 0o600) -> None:
+    """As `replace`, and on return it is on the disk: rename(2) after fsync(2) of the file, then fsync of the folder."""
+    _replace(path, content, mode, sync=True)
+    sync_folder(os.path.dirname(path) or ".")
+
+
+def _replace(path: str, content: bytes, mode: int, sync: bool) -> None:
+    # One name per process: a file that a killed process left is overwritten by the next with its pid, and
+    # whoever cleans the folder knows it by its end.
+    temporary = f"{path}.{os.getpid()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def sync_folder(folder: str) -> None:
+    """Writes a folder's entries to the disk: what was created, renamed or removed in it. fsync(2)."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read(path: str, limit_bytes: int = 64 << 20) -> bytes:
+    """The content of a file; OSError (EFBIG) when it is longer than the limit."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts, total = [], 0
+        while part := os.read(fd, 1 << 20):
+            parts.append(part)
+            total += len(part)
+            if total > limit_bytes:
+                import errno
+
+                raise OSError(errno.EFBIG, f"larger than {limit_bytes} bytes", path)
+        return b"".join(parts)
+    finally:
+        os.close(fd)

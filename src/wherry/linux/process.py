@@ -1,0 +1,162 @@
+"""Processes: pidfds, prctl(2), signals across exec, close_range(2), the title that `ps` shows."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from wherry.linux import syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+CLOSE_RANGE_CLOEXEC = 4
+KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+def pidfd_open(pid: int) -> int:
+    """A close-on-exec descriptor that stands for the process and is readable once it has ended. man 2 pidfd_open."""
+    return os.pidfd_open(pid)
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """Sends a signal to exactly this process; ProcessLookupError when it has ended. man 2 pidfd_send_signal."""
+    syscall.call("pidfd_send_signal", f"pidfd={pidfd} signal={number}", pidfd, number, 0, 0)
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process has ended (it may still wait to be reaped)."""
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def reap(pidfd: int, block: bool = True) -> int | None:
+    """Waits for a child by its pidfd: its exit code, or 128 + the signal that ended it; None when it still runs.
+
+    ChildProcessError when it is no child of this process. waitid(2).
+    """
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | (0 if block else os.WNOHANG))
+    if result is None:
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def set_child_subreaper(on: bool = True) -> None:
+    """Orphans below this process become its children instead of init's. prctl(2)."""
+    syscall.call("prctl", f"PR_SET_CHILD_SUBREAPER {on}", PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def set_dumpable(on: bool) -> None:
+    """Whether others may look into this process (/proc/<pid>/exe, ptrace) without CAP_SYS_PTRACE. prctl(2)."""
+    syscall.call("prctl", f"PR_SET_DUMPABLE {on}", PR_SET_DUMPABLE, int(on))
+
+
+def set_parent_death_signal(number: int) -> None:
+    """The signal this process gets when the thread that made it ends; 0 for none. Cleared by set-id execs. prctl(2)."""
+    syscall.call("prctl", f"PR_SET_PDEATHSIG {number}", PR_SET_PDEATHSIG, number)
+
+
+def set_keep_capabilities(on: bool) -> None:
+    """Whether the permitted capabilities survive giving up user id 0; cleared by exec. prctl(2)."""
+    syscall.call("prctl", f"PR_SET_KEEPCAPS {on}", PR_SET_KEEPCAPS, int(on))
+
+
+def set_no_new_privileges() -> None:
+    """From here on no exec gains privileges; cannot be undone. prctl(2)."""
+    syscall.call("prctl", "PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_name(name: str) -> None:
+    """The process's short name (`comm`), cut to 15 bytes. prctl(2)."""
+    syscall.call("prctl", f"PR_SET_NAME {name}", PR_SET_NAME, name.encode() + b"\0")
+
+
+def set_title(title: str) -> None:
+    """What `ps` shows as this process's command line: overwrites the memory of its arguments, and its short name.
+
+    No longer than the arguments the program was started with (pad them when starting it: PR_SET_MM needs a capability that
+    may be missing); the rest is cut. proc(5), «/proc/[pid]/cmdline».
+    """
+    fields = _stat_fields("self")
+    start, end = int(fields[45]), int(fields[46])
+    if start and end > start:
+        text = title.encode()[: end - start - 1]
+        syscall.write_memory(start, text.ljust(end - start, b"\0"))
+    set_name(title.rsplit("/", 1)[-1])
+
+
+def start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot: with the pid it names one process for ever.
+
+    ProcessLookupError when there is none. proc(5), «/proc/[pid]/stat», field 22.
+    """
+    return int(_stat_fields(str(pid))[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the process that had this pid and start time still runs (a zombie does not)."""
+    try:
+        fields = _stat_fields(str(pid))
+    except ProcessLookupError:
+        return False
+    return int(fields[19]) == started and fields[0] not in ("Z", "X")
+
+
+def _stat_fields(pid: str) -> list[str]:
+    """The fields of /proc/<pid>/stat from the third (state) on; the second may contain anything, so it is cut off."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(fd, 4096)
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, ProcessLookupError) as gone:
+        raise ProcessLookupError(errno.ESRCH, "no such process", pid) from gone
+    return text[text.rindex(b")") + 2 :].decode().split()
+
+
+def close_on_exec_from(first: int) -> None:
+    """Marks all descriptors from `first` on as close-on-exec. close_range(2)."""
+    syscall.call("close_range", f"{first}… cloexec", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+
+
+def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Closes all descriptors from `first` to `last`. close_range(2)."""
+    if first <= last:
+        syscall.call("close_range", f"{first}…{last}", first, last, 0)
+
+
+def reset_signals() -> None:
+    """All signals to their default action and none blocked: Python leaves SIGPIPE and SIGXFSZ ignored across exec."""
+    for number in range(1, 65):
+        if number in (9, 19, 32, 33):
+            continue
+        if _signal.getsignal(number) not in (0, None):
+            _signal.signal(number, 0)
+    _signal.pthread_sigmask(2, ())
+
+
+def new_session_keyring(name: str) -> None:
+    """A fresh session keyring, so that the keys of the caller's session are not reachable. keyctl(2)."""
+    syscall.call("keyctl", f"join session keyring {name}", KEYCTL_JOIN_SESSION_KEYRING, name.encode() + b"\0")
+
+
+def write_once(path: str, text: str) -> None:
+    """Writes `text` in one write(2) to a control file such as /proc/<pid>/uid_map."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

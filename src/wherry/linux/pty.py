@@ -1,0 +1,46 @@
+"""Pseudo-terminals: open, resize, become the controlling terminal. pty(7), ioctl_tty(2)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+TIOCSCTTY = 0x540E
+TIOCGWINSZ = 0x5413
+TIOCSWINSZ = 0x5414
+TIOCGPTN = 0x80045430
+TIOCSPTLCK = 0x40045431
+TIOCGPTPEER = 0x5441
+
+
+def open_pair(ptmx: str = "/dev/ptmx", dir_fd: int | None = None) -> tuple[int, int, int]:
+    """A new terminal: (master, slave, number N of its /dev/pts/N), both descriptors close-on-exec.
+
+    The slave is opened through the master (TIOCGPTPEER), so no path under a container's control is followed.
+    """
+    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+        number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, b"\0\0\0\0"))[0]
+        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except BaseException:
+        os.close(master)
+        raise
+    return master, slave, number
+
+
+def resize(fd: int, rows: int, columns: int) -> None:
+    """Sets the window size of a terminal; its foreground processes get SIGWINCH."""
+    fcntl.ioctl(fd, TIOCSWINSZ, struct.pack("4H", rows & 0xFFFF, columns & 0xFFFF, 0, 0))
+
+
+def size(fd: int) -> tuple[int, int]:
+    """(rows, columns) of a terminal."""
+    rows, columns, _, _ = struct.unpack("4H", fcntl.ioctl(fd, TIOCGWINSZ, b"\0" * 8))
+    return rows, columns
+
+
+def make_controlling(fd: int) -> None:
+    """Makes the terminal the controlling one of this session leader."""
+    fcntl.ioctl(fd, TIOCSCTTY, 0)

@@ -1,0 +1,448 @@
+"""The runtime-spec's config.json as values; state.json's document.
+
+`Config.from_json` turns parsed JSON into immutable values and refuses wrong types by their place («process.args»). What the
+values mean together is judged next door (`wherry.runtime.validate`). Unknown fields are ignored, as the specification
+demands («Extensibility»). Two sections stay parsed JSON, because rooms of their own read them: `linux.resources`
+(`linux/cgroup`) and `linux.seccomp` (`linux/seccomp`).
+"""
+
+from __future__ import annotations
+
+from wherry.errors import InvalidArgument
+from wherry.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+VERSION = "1.0.2"  # of the specification, as written into state.json: what runc 1.1 says
+
+
+class User(Record):
+    """Who a process is: numeric ids, seen from inside the container."""
+
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: tuple[int, ...] = ()
+
+
+class Capabilities(Record):
+    """The five sets, by name."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Rlimit(Record):
+    """One resource limit: `type` as RLIMIT_…, unsigned 64 bits; the largest number is infinity."""
+
+    type: str
+    soft: int
+    hard: int
+
+
+class Scheduler(Record):
+    """«process.scheduler»: sched_setattr(2)."""
+
+    policy: str
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+
+
+class IOPriority(Record):
+    """«process.ioPriority»: ioprio_set(2)."""
+
+    io_class: str
+    priority: int = 0
+
+
+class Process(Record):
+    """«process»: what runs. `console_size` is (rows, columns)."""
+
+    terminal: bool = False
+    console_size: tuple[int, int] | None = None
+    user: User = User()
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+    capabilities: Capabilities | None = None
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    apparmor_profile: str = ""
+    selinux_label: str = ""
+    oom_score_adj: int | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IOPriority | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], place: str = "process") -> Process:
+        """The value of a parsed process document. InvalidArgument for wrong types."""
+        return _process(_Section(document, place))
+
+    def to_json(self) -> dict[str, Any]:
+        """The document, without what has its default."""
+        user: dict[str, Any] = {"uid": self.user.uid, "gid": self.user.gid}
+        if self.user.umask is not None:
+            user["umask"] = self.user.umask
+        if self.user.additional_gids:
+            user["additionalGids"] = list(self.user.additional_gids)
+        document: dict[str, Any] = {"user": user, "args": list(self.args), "env": list(self.env), "cwd": self.cwd}
+        if self.terminal:
+            document["terminal"] = True
+        if self.console_size:
+            document["consoleSize"] = {"height": self.console_size[0], "width": self.console_size[1]}
+        if self.capabilities is not None:
+            document["capabilities"] = {name: list(names) for name, names in self.capabilities.as_dict().items() if names}
+        if self.rlimits:
+            document["rlimits"] = [limit.as_dict() for limit in self.rlimits]
+        if self.no_new_privileges:
+            document["noNewPrivileges"] = True
+        if self.apparmor_profile:
+            document["apparmorProfile"] = self.apparmor_profile
+        if self.selinux_label:
+            document["selinuxLabel"] = self.selinux_label
+        if self.oom_score_adj is not None:
+            document["oomScoreAdj"] = self.oom_score_adj
+        if self.scheduler is not None:
+            document["scheduler"] = {**self.scheduler.as_dict(), "flags": list(self.scheduler.flags)}
+        if self.io_priority is not None:
+            document["ioPriority"] = {"class": self.io_priority.io_class, "priority": self.io_priority.priority}
+        return document
+
+
+class IdMapping(Record):
+    """`size` ids from `container_id` inside are the ids from `host_id` outside."""
+
+    container_id: int
+    host_id: int
+    size: int
+
+
+class Mount(Record):
+    """One of «mounts», in order."""
+
+    destination: str
+    source: str = ""
+    type: str = ""
+    options: tuple[str, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+
+
+class Hook(Record):
+    """A program of the host that runs at a point of the container's life. `timeout` in seconds, None: no limit."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout: int | None = None
+
+
+class Hooks(Record):
+    """The six lists of «hooks», each run in order."""
+
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+
+
+class Namespace(Record):
+    """A namespace to make (no path) or to join."""
+
+    type: str
+    path: str = ""
+
+
+class Device(Record):
+    """A device node to make: `type` is c, u, b or p."""
+
+    path: str
+    type: str
+    major: int = 0
+    minor: int = 0
+    file_mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class Root(Record):
+    """«root»: the folder that becomes /; relative paths start at the bundle."""
+
+    path: str
+    readonly: bool = False
+
+
+class Linux(Record):
+    """«linux», as far as this runtime does it. `unsupported` names the fields that are set and that it does not do."""
+
+    namespaces: tuple[Namespace, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    devices: tuple[Device, ...] = ()
+    sysctl: Mapping[str, str] = {}
+    cgroups_path: str = ""
+    resources: Mapping[str, Any] | None = None
+    rootfs_propagation: str = ""
+    seccomp: Mapping[str, Any] | None = None
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    mount_label: str = ""
+    personality: str = ""
+    unsupported: tuple[str, ...] = ()
+
+    def namespace(self, kind: str) -> Namespace | None:
+        """The namespace of this type, or None: the container shares the caller's."""
+        for namespace in self.namespaces:
+            if namespace.type == kind:
+                return namespace
+        return None
+
+
+class Config(Record):
+    """config.json."""
+
+    oci_version: str = ""
+    process: Process | None = None
+    root: Root | None = None
+    hostname: str = ""
+    domainname: str = ""
+    mounts: tuple[Mount, ...] = ()
+    hooks: Hooks = Hooks()
+    annotations: Mapping[str, str] = {}
+    linux: Linux = Linux()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Config:
+        """The value of a parsed config.json. InvalidArgument names the place whose type is wrong."""
+        top = _Section(document, "")
+        process, root = top.section("process"), top.section("root")
+        return cls(
+            oci_version=top.text("ociVersion"),
+            process=_process(process) if process else None,
+            root=Root(path=root.text("path"), readonly=root.flag("readonly")) if root else None,
+            hostname=top.text("hostname"),
+            domainname=top.text("domainname"),
+            mounts=tuple(_mount(section) for section in top.sections("mounts")),
+            hooks=_hooks(top.section("hooks")),
+            annotations=top.texts_by_name("annotations"),
+            linux=_linux(top.section("linux")),
+        )
+
+
+class _Section:
+    """A JSON object and its place in the document; each getter checks the type and knows the default."""
+
+    __slots__ = ("document", "place")
+
+    def __init__(self, document: Any, place: str) -> None:
+        if not isinstance(document, dict):
+            raise InvalidArgument(f"{place or 'config.json'}: expected an object, got {_kind(document)}")
+        self.document = document
+        self.place = place
+
+    def wrong(self, name: str, expected: str, value: object) -> InvalidArgument:
+        place = f"{self.place}.{name}" if self.place else name
+        return InvalidArgument(f"{place}: expected {expected}, got {_kind(value)}")
+
+    def text(self, name: str) -> str:
+        value = self.document.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(name, "a string", value)
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.document.get(name)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self.wrong(name, "true or false", value)
+        return value
+
+    def number(self, name: str) -> int | None:
+        value = self.document.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong(name, "an integer", value)
+        return value
+
+    def count(self, name: str) -> int:
+        """A number that must not be negative; 0 where it is missing."""
+        value = self.number(name) or 0
+        if value < 0:
+            raise self.wrong(name, "a number that is not negative", value)
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.document.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.wrong(name, "a list of strings", value)
+        return tuple(value)
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        value = self.document.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, int) and item >= 0 for item in value):
+            raise self.wrong(name, "a list of numbers", value)
+        return tuple(value)
+
+    def texts_by_name(self, name: str) -> Mapping[str, str]:
+        value = self.document.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self.wrong(name, "an object of strings", value)
+        return value
+
+    def object(self, name: str) -> Mapping[str, Any] | None:
+        value = self.document.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(name, "an object", value)
+        return value
+
+    def section(self, name: str) -> _Section | None:
+        value = self.object(name)
+        return None if value is None else _Section(value, f"{self.place}.{name}" if self.place else name)
+
+    def sections(self, name: str) -> list[_Section]:
+        value = self.document.get(name)
+        if value is None:
+            return []
+        place = f"{self.place}.{name}" if self.place else name
+        if not isinstance(value, list):
+            raise self.wrong(name, "a list", value)
+        return [_Section(item, f"{place}[{number}]") for number, item in enumerate(value)]
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    names: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _process(section: _Section) -> Process:
+    user, size, capabilities = section.section("user"), section.section("consoleSize"), section.section("capabilities")
+    scheduler, priority = section.section("scheduler"), section.section("ioPriority")
+    return Process(
+        terminal=section.flag("terminal"),
+        console_size=(size.count("height"), size.count("width")) if size else None,
+        user=User(uid=user.count("uid"), gid=user.count("gid"), umask=user.number("umask"),
+                  additional_gids=user.numbers("additionalGids")) if user else User(),
+        args=section.texts("args"),
+        env=section.texts("env"),
+        cwd=section.text("cwd"),
+        capabilities=Capabilities(
+            bounding=capabilities.texts("bounding"), effective=capabilities.texts("effective"),
+            permitted=capabilities.texts("permitted"), inheritable=capabilities.texts("inheritable"),
+            ambient=capabilities.texts("ambient")) if capabilities else None,
+        rlimits=tuple(Rlimit(type=item.text("type"), soft=item.count("soft"), hard=item.count("hard"))
+                      for item in section.sections("rlimits")),
+        no_new_privileges=section.flag("noNewPrivileges"),
+        apparmor_profile=section.text("apparmorProfile"),
+        selinux_label=section.text("selinuxLabel"),
+        oom_score_adj=section.number("oomScoreAdj"),
+        scheduler=Scheduler(
+            policy=scheduler.text("policy"), nice=scheduler.number("nice") or 0, priority=scheduler.number("priority") or 0,
+            flags=scheduler.texts("flags"), runtime=scheduler.count("runtime"), deadline=scheduler.count("deadline"),
+            period=scheduler.count("period")) if scheduler else None,
+        io_priority=IOPriority(io_class=priority.text("class"), priority=priority.count("priority")) if priority else None,
+    )
+
+
+def _mappings(sections: list[_Section]) -> tuple[IdMapping, ...]:
+    return tuple(IdMapping(container_id=item.count("containerID"), host_id=item.count("hostID"), size=item.count("size"))
+                 for item in sections)
+
+
+def _mount(section: _Section) -> Mount:
+    return Mount(
+        destination=section.text("destination"),
+        source=section.text("source"),
+        type=section.text("type"),
+        options=section.texts("options"),
+        uid_mappings=_mappings(section.sections("uidMappings")),
+        gid_mappings=_mappings(section.sections("gidMappings")),
+    )
+
+
+def _hooks(section: _Section | None) -> Hooks:
+    if section is None:
+        return Hooks()
+
+    def some(name: str) -> tuple[Hook, ...]:
+        return tuple(Hook(path=item.text("path"), args=item.texts("args"), env=item.texts("env"), timeout=item.number("timeout"))
+                     for item in section.sections(name))
+
+    return Hooks(
+        prestart=some("prestart"), create_runtime=some("createRuntime"), create_container=some("createContainer"),
+        start_container=some("startContainer"), poststart=some("poststart"), poststop=some("poststop"))
+
+
+# Fields of «linux» that mean something to a container and that this runtime does not do yet.
+_NOT_DONE = ("intelRdt", "timeOffsets", "netDevices", "memoryPolicy")
+
+
+def _linux(section: _Section | None) -> Linux:
+    if section is None:
+        return Linux()
+    personality = section.section("personality")
+    return Linux(
+        namespaces=tuple(Namespace(type=item.text("type"), path=item.text("path")) for item in section.sections("namespaces")),
+        uid_mappings=_mappings(section.sections("uidMappings")),
+        gid_mappings=_mappings(section.sections("gidMappings")),
+        devices=tuple(
+            Device(path=item.text("path"), type=item.text("type"), major=item.number("major") or 0,
+                   minor=item.number("minor") or 0, file_mode=item.number("fileMode"), uid=item.number("uid"),
+                   gid=item.number("gid"))
+            for item in section.sections("devices")),
+        sysctl=section.texts_by_name("sysctl"),
+        cgroups_path=section.text("cgroupsPath"),
+        resources=section.object("resources"),
+        rootfs_propagation=section.text("rootfsPropagation"),
+        seccomp=section.object("seccomp"),
+        masked_paths=section.texts("maskedPaths"),
+        readonly_paths=section.texts("readonlyPaths"),
+        mount_label=section.text("mountLabel"),
+        personality=personality.text("domain") if personality else "",
+        unsupported=tuple(f"linux.{name}" for name in _NOT_DONE if section.document.get(name)),
+    )
+
+
+class State(Record):
+    """The runtime-spec's state document. `status` is creating, created, running, paused or stopped; pid 0 when stopped."""
+
+    id: str
+    status: str
+    pid: int
+    bundle: str
+    annotations: Mapping[str, str] = {}
+    oci_version: str = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that hooks get on their standard input."""
+        return {
+            "ociVersion": self.oci_version, "id": self.id, "status": self.status, "pid": self.pid, "bundle": self.bundle,
+            **({"annotations": dict(self.annotations)} if self.annotations else {}),
+        }
