@@ -20,13 +20,16 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from wherry.engine import gojson
+from wherry.engine.filters import Filters
+from wherry.engine.model import Model
 from wherry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import io
 
 Version = tuple[int, int]
-T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 MAX_JSON_BYTES = 16 << 20
 """A JSON body is read whole; more than this is refused. The largest known (thousands of labels) are far below."""
@@ -107,65 +110,6 @@ class Query:
         return Filters.parse(self.text(name))
 
 
-class Filters:
-    """`{"label": ["a=b", "c"]}`: names of filters, each with the values of which one (or all: labels) must match.
-
-    Old clients send `{"label": {"a=b": true}}`; both are read.
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: dict[str, tuple[str, ...]] | None = None) -> None:
-        self._values = values or {}
-
-    @classmethod
-    def parse(cls, text: str) -> Filters:
-        """Reads the query's JSON. Raises InvalidArgument as dockerd words it."""
-        if not text:
-            return cls()
-        try:
-            found = msgspec.json.decode(text.encode(), type=dict[str, list[str] | dict[str, bool]])
-        except msgspec.DecodeError as error:
-            raise InvalidArgument(f"invalid filter: {error}") from error
-        return cls({name: tuple(dict.fromkeys(value for value in values if _is_set(values, value)))
-                    for name, values in found.items()})
-
-    def accept(self, *names: str) -> Filters:
-        """Refuses any filter but these, with dockerd's `invalid filter 'x'`; returns itself."""
-        for name in self._values:
-            if name not in names:
-                raise InvalidArgument(f"invalid filter '{name}'")
-        return self
-
-    def values(self, name: str) -> tuple[str, ...]:
-        """The values given for one filter, none when it is not used."""
-        return self._values.get(name, ())
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """A filter that is a boolean. Raises InvalidArgument `invalid filter 'dangling=[x]'` for another value."""
-        if name not in self._values:
-            return default
-        values = self._values[name]
-        truth = {"1": True, "true": True, "0": False, "false": False}
-        answers = {truth[value] for value in values if value in truth}
-        if len(answers) != 1 or any(value not in truth for value in values):
-            raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'")
-        return answers.pop()
-
-    def match_labels(self, labels: dict[str, str], name: str = "label") -> bool:
-        """Whether all values `key` or `key=value` of a label filter are met."""
-        return all(_label_matches(labels, wanted) for wanted in self.values(name))
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-
 class Body(Protocol):
     """A request's body, as it arrives. Reading it is what makes the client send more."""
 
@@ -205,30 +149,25 @@ class Request:
         """What stands in the path for `{name}`, percent-decoded."""
         self.upgrade = headers.tokens("upgrade") if "upgrade" in headers.tokens("connection") else frozenset()
 
-    async def json(self, type_: type[T]) -> T:
-        """The body as a value of this type; unknown fields are ignored, as dockerd does.
+    async def json(self, kind: type[M]) -> M:
+        """The body as a value, read as Go reads JSON (`engine/gojson.py`): unknown fields are ignored, null is zero.
 
         Raises InvalidArgument for another content type, no JSON, a wrong type, or something after the value.
         """
-        value = await self.optional_json(type_)
+        value = await self.optional_json(kind)
         if value is None:
             raise InvalidArgument("invalid JSON: got EOF while reading request body")
         return value
 
-    async def optional_json(self, type_: type[T]) -> T | None:
+    async def optional_json(self, kind: type[M]) -> M | None:
         """Like `json`, but an empty body (or none) is None."""
         raw = await self.body.read()
         if not raw:
             return None
-        kind = self.headers.get("content-type").split(";")[0].strip().lower()
-        if kind != JSON:
-            raise InvalidArgument(f"unsupported Content-Type header ({kind}): must be 'application/json'")
-        try:
-            return msgspec.json.decode(raw, type=type_)
-        except msgspec.DecodeError as error:
-            raise InvalidArgument(f"invalid JSON: {error}") from error
-        except UnicodeDecodeError as error:
-            raise InvalidArgument(f"invalid JSON: {error.reason} at byte {error.start}") from error
+        media = self.headers.get("content-type").split(";")[0].strip().lower()
+        if media != JSON:
+            raise InvalidArgument(f"unsupported Content-Type header ({media}): must be 'application/json'")
+        return gojson.decode(raw, kind)
 
 
 @final
@@ -245,8 +184,11 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
-        """Any value that msgspec can encode; a newline follows it, as from dockerd."""
-        return cls(status, msgspec.json.encode(value) + b"\n", JSON, headers)
+        """A body (`engine/model.py`) or plain data that may hold some; a newline follows it, as from dockerd.
+
+        Long lists of plain data are encoded faster by the caller: `Response(200, msgspec.json.encode(…), JSON)`.
+        """
+        return cls(status, gojson.encode(value) + b"\n", JSON, headers)
 
 
 @final
@@ -269,8 +211,8 @@ class Stream:
 class Upgraded(msgspec.Struct, frozen=True):
     """What is left of a connection after HTTP.
 
-    fd     a stream socket, blocking or not is unspecified; the receiver closes it. For TLS and WebSocket it is one
-           end of a socket pair, and wherryd goes on translating at the other end
+    fd     a stream socket, non-blocking; the receiver closes it. For TLS and WebSocket it is one end of a socket
+           pair, and wherryd goes on translating at the other end
     early  bytes that the client sent behind its request and that were already read: they come first
     """
 
@@ -304,15 +246,6 @@ Handler = Callable[[Request], Awaitable[Answer]]
 def stream_content_type(request: Request, *, tty: bool) -> str:
     """The media type of attach, exec and logs: `multiplexed-stream` from 1.42 without a terminal, else `raw-stream`."""
     return MULTIPLEXED_STREAM if not tty and request.version >= MULTIPLEXED_SINCE else RAW_STREAM
-
-
-def _is_set(values: list[str] | dict[str, bool], value: str) -> bool:
-    return True if isinstance(values, list) else values[value]
-
-
-def _label_matches(labels: dict[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,90 @@
+"""The server: listening sockets on one side, the router on the other, and the connections in between.
+
+It is given sockets that listen already (`daemon/listen.py` makes them) and closes them; it counts what is under way, so that
+the daemon can end in order, or when nobody has asked for anything for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from wherry.api.docker.connection import Connection
+from wherry.api.docker.tls import Tls
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from wherry.api.docker.http import Answer, Request
+
+BACKLOG = 1024
+
+
+class Server:
+    """Serves one router on any number of listening sockets."""
+
+    def __init__(self, handle: Callable[[Request], Awaitable[Answer]], headers: tuple[tuple[str, str], ...]) -> None:
+        self._handle = handle
+        self.headers = headers
+        self._connections: set[Connection] = set()
+        self._listeners: list[asyncio.Server] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.requests_under_way = 0
+        self.last_activity = asyncio.get_running_loop().time()
+        """When a request was last begun or ended, on the loop's clock."""
+
+    async def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        """Accepts clients on a listening stream socket of any family, with TLS when a context is given."""
+        def connection() -> Connection:
+            return Connection(self)
+
+        def encrypted() -> Tls:
+            assert context is not None
+            return Tls(context, connection)
+
+        # create_server takes sockets of any family; its Unix twin would only add a path to unlink.
+        factory: Callable[[], asyncio.Protocol] = encrypted if context else connection
+        self._listeners.append(await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=BACKLOG))
+
+    async def close(self, seconds: float) -> None:
+        """Accepts nobody any more, lets the requests under way end, and after some seconds breaks off the rest."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self._connections):
+            connection.shut()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.cancel()
+
+    # -- what connections tell (connection.Owner)
+
+    def handle(self, request: Request) -> Awaitable[Answer]:
+        """The router's answer."""
+        return self._handle(request)
+
+    def opened(self, connection: Connection) -> None:
+        """A client has connected."""
+        self._connections.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is over, or has left HTTP."""
+        self._connections.discard(connection)
+
+    def begun(self) -> None:
+        """A request has arrived."""
+        self.requests_under_way += 1
+        self.last_activity = asyncio.get_running_loop().time()
+        self._idle.clear()
+
+    def ended(self) -> None:
+        """A request was answered, or given up."""
+        self.requests_under_way -= 1
+        self.last_activity = asyncio.get_running_loop().time()
+        if not self.requests_under_way:
+            self._idle.set()
