@@ -1,0 +1,90 @@
+"""A registry's answers and a network's failures, turned into the house's errors in Docker's words.
+
+code in the body (distribution-spec «Error Codes»)      our class
+UNAUTHORIZED                                            Unauthorized
+DENIED                                                  Forbidden
+MANIFEST_UNKNOWN NAME_UNKNOWN BLOB_UNKNOWN              NotFound
+TOOMANYREQUESTS, 5xx, no answer                         Unavailable
+anything else                                           Internal
+"""
+
+from __future__ import annotations
+
+import json
+
+from wherry import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BY_CODE: Mapping[str, type[errors.WherryError]] = {
+    "UNAUTHORIZED": errors.Unauthorized,
+    "DENIED": errors.Forbidden,
+    "MANIFEST_UNKNOWN": errors.NotFound,
+    "NAME_UNKNOWN": errors.NotFound,
+    "BLOB_UNKNOWN": errors.NotFound,
+    "TAG_INVALID": errors.InvalidArgument,
+    "NAME_INVALID": errors.InvalidArgument,
+    "MANIFEST_INVALID": errors.InvalidArgument,
+    "TOOMANYREQUESTS": errors.Unavailable,
+    "UNAVAILABLE": errors.Unavailable,
+}
+_BY_STATUS: Mapping[int, type[errors.WherryError]] = {
+    400: errors.InvalidArgument,
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    429: errors.Unavailable,
+}
+
+
+def _entries(body: bytes) -> list[tuple[str, str]]:
+    """(code, message) of each error in a registry's error body; empty when it is no such body."""
+    try:
+        listed = json.loads(body)["errors"]
+        return [(str(one.get("code", "UNKNOWN")), str(one.get("message", ""))) for one in listed]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
+
+
+def from_response(status: int, body: bytes) -> errors.WherryError:
+    """The error that an answer with a failing status means; `body` is at most a few KiB of it."""
+    entries = _entries(body)
+    if not entries:
+        kind = _BY_STATUS.get(status, errors.Unavailable if status >= 500 else errors.Internal)
+        text = body[:200].decode("utf-8", "replace").strip()
+        return kind(f"received unexpected HTTP status: {status}" + (f": {text}" if text else ""))
+    code, message = entries[0]
+    kind = _BY_CODE.get(code, _BY_STATUS.get(status, errors.Unavailable if status >= 500 else errors.Internal))
+    return kind(f"{code.lower().replace('_', ' ')}: {message or code.lower().replace('_', ' ')}")
+
+
+def from_network(method: str, url: str, failure: BaseException) -> errors.WherryError:
+    """The error that no answer at all means, with the innermost cause in Go's and so Docker's wording."""
+    return errors.Unavailable(f'{method.capitalize()} "{url}": {_cause(failure)}')
+
+
+def _cause(failure: BaseException) -> str:
+    """The last link of a chain of exceptions, as a person wants to read it."""
+    seen: set[int] = set()
+    current: BaseException = failure
+    while id(current) not in seen:
+        seen.add(id(current))
+        inner = getattr(current, "reason", None)
+        inner = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
+        if inner is None:
+            break
+        current = inner
+    if isinstance(current, ConnectionRefusedError):
+        return "connect: connection refused"
+    if isinstance(current, TimeoutError):
+        return "i/o timeout"
+    if isinstance(current, ConnectionResetError):
+        return "connection reset by peer"
+    text = str(current) or type(current).__name__
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text.lower() or "HTTP_REQUEST" in text:
+        return "http: server gave HTTP response to HTTPS client"
+    if "IncompleteRead" in text:
+        return "unexpected EOF"
+    return text
