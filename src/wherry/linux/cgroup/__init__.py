@@ -7,7 +7,8 @@
     group.kill(); group.remove()
 
 `resources` is always `linux.resources` of the runtime-spec's config, as parsed from JSON. What will be written where is a plan
-(`plan_v1`, `plan_v2`: pure); `create` and `set` apply it. A manager made for a cgroup that exists works on it: nothing is kept in memory.
+(`plan_v1`, `plan_v2`: pure); `create` and `set` apply it. A manager made for a cgroup that exists works on it: nothing is kept
+in memory.
 Failures are `OSError` that name the file.
 """
 

@@ -48,8 +48,10 @@ class Manager:
         raise NotImplementedError
 
     def join(self, pid: int, beside: int = 0) -> None:
-        """Moves a process in. `beside` is a process of the container (its init): on v2, when the cgroup hands out
-        controllers to children of its own and so takes no process, the newcomer goes to where that one is.
+        """Moves a process in.
+
+        `beside` is a process of the container (its init): on v2, when the cgroup hands out controllers to children of its own and
+        so takes no process, the newcomer goes to where that one is.
         """
         raise NotImplementedError
 
@@ -113,8 +115,9 @@ def detect() -> str:
 def manager(path: str, driver: str = "cgroupfs", layout: Layout | None = None) -> Manager:
     """The cgroup at `path` (`cgroupsPath` of the runtime-spec).
 
-    For "cgroupfs" an absolute path begins at the hierarchy's root as mounted, a relative one at the caller's own cgroup. For "systemd"
-    it is `slice:prefix:name`. Raises InvalidArgument for another driver or a path that leads out, Unsupported without any hierarchy.
+    For "cgroupfs" an absolute path begins at the hierarchy's root as mounted, a relative one at the caller's own cgroup. For
+    "systemd" it is `slice:prefix:name`. Raises InvalidArgument for another driver or a path that leads out, Unsupported without
+    any hierarchy.
     """
     layout = layout or read_layout()
     if driver == "systemd":
@@ -126,7 +129,7 @@ def manager(path: str, driver: str = "cgroupfs", layout: Layout | None = None) -
     if layout.kind == "v2":
         from wherry.linux.cgroup.v2 import V2Manager
 
-        return V2Manager(layout.unified_folder(path))
+        return V2Manager(layout.unified_folder(path), layout.unified_folder("/"))
     from wherry.linux.cgroup.v1 import V1Manager
 
     return V1Manager(layout.folders(path))

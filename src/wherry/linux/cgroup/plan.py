@@ -1,27 +1,69 @@
-"""The plan's one kind of step: a value into a control file, and the loop that applies such steps."""
+"""The plan's one kind of step, a value for a control file, and the loop that applies such steps."""
 
 from __future__ import annotations
 
+import errno
 import os
 
 from wherry import trace
+from wherry.errors import InvalidArgument
 from wherry.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 class Step(Record):
-    """Writes `value` into `file` of the controller's folder (v2: the cgroup's folder, `controller` says who serves it).
+    """Writes `value` into `file` of the controller's folder (on v2 there is one folder; `controller` says who serves the file).
 
-    `if_present`: a file that the kernel does not have is passed over (used where its absence means «off» anyway).
-    `only_when_differs`: the value is read first and left alone when it is that already.
+    `otherwise` is tried where the kernel does not have `file`, as (file, value). `if_present`: where neither exists, the step
+    is passed over; only for values that say what absence means anyway. `may_wait`: the kernel compares it with a value of
+    another step (memory with swap, quota with period), so whether it comes before or after depends on what is there now:
+    when it is refused, it is tried once more after the others.
     """
 
     controller: str
     file: str
     value: str
+    otherwise: tuple[str, str] | None = None
     if_present: bool = False
+    may_wait: bool = False
 
     def __str__(self) -> str:
-        return f"{self.controller}: {self.file} = {self.value}"
+        return f"{self.file} = {self.value}"
+
+
+def apply(steps: Iterable[Step], folder_of: Callable[[str], str | None]) -> None:
+    """Does the steps. `folder_of` names a controller's folder, None where the machine does not have the controller.
+
+    Raises InvalidArgument for a limit without a controller, OSError for one that the kernel refuses; earlier steps stay done.
+    """
+    waiting = []
+    for step in steps:
+        folder = folder_of(step.controller)
+        if folder is None:
+            if step.if_present:
+                continue
+            raise InvalidArgument(f"cannot set {step.controller} limit: container could not join or create cgroup")
+        try:
+            _write(folder, step)
+        except OSError as error:
+            if not step.may_wait or error.errno not in (errno.EINVAL, errno.EBUSY):
+                raise
+            waiting.append((folder, step))
+    for folder, step in waiting:
+        _write(folder, step)
+
+
+def _write(folder: str, step: Step) -> None:
+    try:
+        write_file(f"{folder}/{step.file}", step.value)
+    except FileNotFoundError:
+        if step.otherwise is not None:
+            write_file(f"{folder}/{step.otherwise[0]}", step.otherwise[1])
+        elif not step.if_present or not os.path.isdir(folder):
+            raise
 
 
 def write_file(path: str, value: str) -> None:
@@ -38,10 +80,10 @@ def write_file(path: str, value: str) -> None:
 
 
 def read_file(path: str) -> str:
-    """The text of a control file. Raises OSError."""
+    """The text of a control file. Raises OSError with the file."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    parts = []
     try:
-        parts = []
         while part := os.read(fd, 1 << 16):
             parts.append(part)
     except OSError as error:
@@ -51,7 +93,11 @@ def read_file(path: str) -> str:
     return b"".join(parts).decode(errors="surrogateescape")
 
 
-def read_number(path: str) -> int:
-    """The number in a control file; `max` and a missing file are zero and -1: see `read_limit` for limits."""
-    text = read_file(path).strip()
-    return (1 << 64) - 1 if text == "max" else int(text)
+def read_optional(path: str) -> str:
+    """The text of a control file; empty where the kernel does not have it (ENOENT), or it has no value (ENODEV, EOPNOTSUPP)."""
+    try:
+        return read_file(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return ""
+        raise
