@@ -130,7 +130,7 @@ def filesystem(kind: str, options: tuple[tuple[str, str | None], ...] = (), attr
 
 
 def open_tree(path: str, dir_fd: int = AT_FDCWD, recursive: bool = True, clone: bool = True) -> int:
-    """A detached copy of the mount (tree) at `path`: what a bind mount is made of. Empty path: `dir_fd` itself. man 2 open_tree."""
+    """A detached copy of the mount (tree) at `path`: what a bind mount is. Empty path: `dir_fd` itself. man 2 open_tree."""
     flags = OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT
     if clone:
         flags |= OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0)

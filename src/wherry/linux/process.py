@@ -153,6 +153,12 @@ def new_session_keyring(name: str) -> None:
     syscall.call("keyctl", f"join session keyring {name}", KEYCTL_JOIN_SESSION_KEYRING, name.encode() + b"\0")
 
 
+def set_domain_name(name: str) -> None:
+    """The NIS domain name of this UTS namespace. setdomainname(2)."""
+    text = name.encode()
+    syscall.call("setdomainname", name, text + b"\0", len(text))
+
+
 def write_once(path: str, text: str) -> None:
     """Writes `text` in one write(2) to a control file such as /proc/<pid>/uid_map."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

@@ -14,20 +14,25 @@ TIOCSPTLCK = 0x40045431
 TIOCGPTPEER = 0x5441
 
 
-def open_pair(ptmx: str = "/dev/ptmx", dir_fd: int | None = None) -> tuple[int, int, int]:
-    """A new terminal: (master, slave, number N of its /dev/pts/N), both descriptors close-on-exec.
-
-    The slave is opened through the master (TIOCGPTPEER), so no path under a container's control is followed.
-    """
-    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
+def open_pair(ptmx: str = "/dev/ptmx") -> tuple[int, int, int]:
+    """A new terminal: (master, slave, number N of its /dev/pts/N), both descriptors close-on-exec."""
+    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
-        number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, b"\0\0\0\0"))[0]
-        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        slave, number = open_slave(master)
     except BaseException:
         os.close(master)
         raise
     return master, slave, number
+
+
+def open_slave(master: int) -> tuple[int, int]:
+    """The other end of a terminal whose master is open: (slave, number N of its /dev/pts/N).
+
+    It is opened through the master (TIOCGPTPEER), so no path under a container's control is followed.
+    """
+    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, b"\0\0\0\0"))[0]
+    return fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC), number
 
 
 def resize(fd: int, rows: int, columns: int) -> None:

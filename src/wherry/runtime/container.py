@@ -29,7 +29,7 @@ from wherry.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from wherry.oci.runtime import Config
@@ -102,8 +102,8 @@ class Init:
         self.rtnetlink: int | None = None
         self.console: int | None = None
         self._channel: _socket.socket | None = None
-        self._saved: Saved | None = None
         self._ready = False
+        self._started: Callable[[], None] | None = None
 
     def wait_ready(self) -> None:
         """Waits until the init is set up and only `start` is missing. StartFailed when it could not be.

@@ -1,0 +1,59 @@
+"""The words that creator and init exchange: one message per step, see the chart in `container`.
+
+A message is one byte that names the step and, after it, JSON where the step carries something.
+"""
+
+from __future__ import annotations
+
+from wherry.linux import unixsocket
+from wherry.oci import jsontext
+from wherry.runtime.container import StartFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Iterable
+
+MAPPED = b"M"  # to the init: the id maps are written
+NETWORK = b"N"  # to the creator: a NETLINK_ROUTE socket of the new network namespace
+JOINED = b"J"  # to the init: it is in its cgroups
+MOUNTED = b"m"  # to the creator: the rootfs stands, hooks may run
+HOOKS_RAN = b"H"  # to the init
+READY = b"R"  # to the creator: only `start` is missing; with the terminal's master
+START = b"S"  # to the init
+PID = b"P"  # a process between creator and init tells the pid, with a pidfd
+FAILED = b"F"  # to the creator: exit code and message
+
+
+def tell(connection: _socket.socket, word: bytes, descriptors: Iterable[int] = ()) -> None:
+    """Sends a step. The other side may be gone: OSError (EPIPE)."""
+    unixsocket.send(connection, word, descriptors)
+
+
+def tell_failure(connection: _socket.socket, exit_code: int, message: str) -> None:
+    """Says why there will be no program; best effort, the other side may be gone."""
+    text = FAILED + jsontext.dumps({"exit_code": exit_code, "message": message[:30000]}).encode("utf-8", "surrogateescape")
+    try:
+        unixsocket.send(connection, text)
+    except OSError:
+        pass
+
+
+def expect(connection: _socket.socket, word: bytes, gone: str) -> list[int]:
+    """Waits for a step and returns its descriptors. StartFailed for FAILED, and with `gone` at the end of the stream."""
+    data, descriptors = unixsocket.receive(connection)
+    if data[:1] == FAILED:
+        raise failure(data)
+    if data[:1] != word:
+        import os
+
+        for fd in descriptors:
+            os.close(fd)
+        raise StartFailed(f"unable to start container process: {gone}" if not data else f"unexpected message {data!r}")
+    return descriptors
+
+
+def failure(data: bytes) -> StartFailed:
+    """The error that a FAILED message carries."""
+    document = jsontext.loads(data[1:])
+    return StartFailed(str(document["message"]), int(document["exit_code"]))

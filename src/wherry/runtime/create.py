@@ -1,0 +1,366 @@
+"""Creates a container: plans, forks the init into its namespaces, and stands by until it waits for `start`.
+
+The chart of the conversation is in `container`. What was made is undone in reverse when a step fails: the init ends, its cgroups and
+its state go.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import Conflict, InvalidArgument, Unavailable, WherryError
+from wherry.linux import cgroup, file, namespace, process, rlimit, unixsocket
+from wherry.linux.cgroup.layout import read_layout
+from wherry.oci import jsontext
+from wherry.oci.runtime import Config, State
+from wherry.runtime import channel, state, validate
+from wherry.runtime.cgroupmount import plan_cgroup_mounts
+from wherry.runtime.container import CreateRequest, Init, StartFailed
+from wherry.runtime.credentials import plan_credentials
+from wherry.runtime.devices import plan_devices
+from wherry.runtime.init import InitPlan, ProgramPlan, describe, run_init
+from wherry.runtime.mountplan import plan_mounts, plan_root_propagation
+from wherry.runtime.rootfs import RootfsPlan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from wherry.linux.cgroup import Manager
+    from wherry.linux.cgroup.layout import Layout
+    from wherry.linux.seccomp import Program
+    from wherry.oci.runtime import Process
+
+_START = "unable to start container process: "
+_JOINED_BY_INIT = namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS | namespace.CLONE_NEWCGROUP
+
+
+def create(request: CreateRequest) -> Init:
+    """See `container.create`."""
+    validate.check_id(request.id)
+    bundle = os.path.abspath(request.bundle)
+    config = request.config or read_config(bundle)
+    validate.check_config(config)
+    layout = read_layout()
+    group = cgroup.manager(cgroup_path(config, request), request.cgroup_driver, layout)
+    undo: list[Callable[[], None]] = []
+    lock = _claim(request.root, request.id)
+    undo.append(lambda: state.remove(request.root, request.id))
+    fds: list[int] = [lock]
+    try:
+        plan = plan_init(request, config, bundle, group, layout, fds)
+        init = _fork(request, config, bundle, plan, group, fds, undo)
+    except BaseException:
+        for step in reversed(undo):
+            try:
+                step()
+            except (OSError, WherryError):
+                continue  # the first failure is what counts; the next start removes what is left
+        raise
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return init
+
+
+def read_config(bundle: str) -> Config:
+    """config.json of a bundle. InvalidArgument when it is missing or makes no sense."""
+    try:
+        text = file.read(f"{bundle}/config.json")
+    except FileNotFoundError:
+        raise InvalidArgument("JSON specification file config.json not found") from None
+    try:
+        document = jsontext.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(f"config.json: {error}") from error
+    return Config.from_json(document)
+
+
+def cgroup_path(config: Config, request: CreateRequest) -> str:
+    """Where the container's cgroup is: what the config says, otherwise one with the container's id below the caller's."""
+    if config.linux.cgroups_path:
+        return config.linux.cgroups_path
+    return f":wherry:{request.id}" if request.cgroup_driver == "systemd" else request.id
+
+
+def plan_init(
+    request: CreateRequest, config: Config, bundle: str, group: Manager, layout: Layout, fds: list[int]
+) -> InitPlan:
+    """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`."""
+    assert config.process is not None
+    assert config.root is not None
+    new, joins = 0, []
+    for entry in config.linux.namespaces:
+        flag = namespace.FLAGS[entry.type]
+        if not entry.path:
+            new |= flag
+            continue
+        try:
+            fds.append(namespace.open_namespace(entry.path))
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise StartFailed(f"{_START}namespace path: lstat {entry.path}: {reason}") from error
+        joins.append((flag, fds[-1]))
+    cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
+    rootfs_folder = os.path.join(bundle, config.root.path)
+    if not os.path.isdir(rootfs_folder):
+        raise InvalidArgument(f'rootfs ("{config.root.path}") does not exist')
+    mounts = plan_mounts(config, bundle)
+    shows_cgroups = any(step.kind == "cgroup" for step in mounts)
+    program = plan_program(request, config.process, load_filter(config, request))
+    return InitPlan(
+        id=request.id,
+        new=new & ~namespace.CLONE_NEWCGROUP,
+        joins=tuple(joins),
+        cgroup_namespace=cgroup_namespace,
+        keyring="" if request.no_new_keyring else f"_ses.{request.id}",
+        rootfs=RootfsPlan(
+            rootfs=os.path.realpath(rootfs_folder),
+            readonly=config.root.readonly,
+            propagation=plan_root_propagation(config.linux.rootfs_propagation),
+            explicit_propagation=bool(config.linux.rootfs_propagation),
+            mounts=mounts,
+            devices=plan_devices(config),
+            masked=config.linux.masked_paths,
+            read_only=config.linux.readonly_paths,
+            cgroups=plan_cgroup_mounts(layout, group.paths(), cgroup_namespace) if shows_cgroups else None,
+            no_pivot=request.no_pivot,
+        ),
+        hostname=config.hostname,
+        domainname=config.domainname,
+        sysctls=tuple(config.linux.sysctl.items()),
+        program=program,
+        hooks=config.hooks,
+        cold=request.mode == "cold",
+    )
+
+
+def plan_program(request: CreateRequest, config: Process, program_filter: Program | None) -> ProgramPlan:
+    """What the init executes."""
+    return ProgramPlan(
+        args=config.args, env=config.env, cwd=config.cwd, credentials=plan_credentials(config),
+        terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
+        preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
+        seccomp=program_filter)
+
+
+def load_filter(config: Config, request: CreateRequest) -> Program | None:
+    """The compiled system call filter, or None."""
+    if config.linux.seccomp is None:
+        return None
+    from wherry.linux import seccomp
+
+    return seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
+
+
+def wait_ready(init: Init) -> None:
+    """See `Init.wait_ready`."""
+    if init._ready or init._channel is None:
+        return
+    try:
+        fds = channel.expect(init._channel, channel.READY, "the init ended before it was ready")
+    except StartFailed:
+        init._channel.close()
+        init._channel = None
+        raise
+    init._ready = True
+    if fds:
+        init.console = fds[0]
+
+
+def start(init: Init) -> None:
+    """See `Init.start`."""
+    if init._channel is None:
+        raise Conflict("cannot start a container that has stopped")
+    wait_ready(init)
+    try:
+        channel.tell(init._channel, channel.START)
+    except OSError as error:
+        raise StartFailed(f"{_START}the init ended before it was started") from error
+    data, _ = unixsocket.receive(init._channel)
+    init._channel.close()
+    init._channel = None
+    if init._started is not None:
+        init._started()
+    if data:
+        raise channel.failure(data)
+
+
+def _claim(root: str, container_id: str) -> int:
+    """Makes the container's state folder and locks it. Conflict when it is taken; a creator's ruin is taken over."""
+    import fcntl
+
+    place = state.folder(root, container_id)
+    try:
+        os.mkdir(place, 0o711)
+    except FileNotFoundError:
+        os.makedirs(root, 0o711, exist_ok=True)
+        return _claim(root, container_id)
+    except FileExistsError:
+        pass
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Conflict("container with given ID already exists") from None
+    names = os.listdir(fd)
+    if "state.json" in names:
+        os.close(fd)
+        raise Conflict("container with given ID already exists")
+    for name in names:
+        os.unlink(name, dir_fd=fd)
+    return fd
+
+
+def _fork(
+    request: CreateRequest, config: Config, bundle: str, plan: InitPlan, group: Manager, fds: list[int],
+    undo: list[Callable[[], None]],
+) -> Init:
+    resources = config.linux.resources or {}
+    cgroup_fd = None
+    joined = False
+    if group.version == "v2":
+        group.create(resources)
+        undo.append(group.remove)
+        cgroup_fd = group.folder_fd()
+        if cgroup_fd is not None:
+            fds.append(cgroup_fd)
+            joined = True
+    connection, other = unixsocket.pair()
+    now = State(id=request.id, status="creating", pid=0, bundle=bundle, annotations=config.annotations)
+    try:
+        pid, pidfd = _clone(plan, connection, other, fds, -1 if cgroup_fd is None else cgroup_fd, now)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        other.close()
+    init = Init(pid, pidfd, process.start_time(pid))
+    init._channel = connection
+    undo.append(lambda: _end(init))
+    if plan.new & namespace.CLONE_NEWUSER:
+        _map_ids(pid, config)
+        for name, soft, hard in plan.program.credentials.rlimits:
+            rlimit.set_(name, soft, hard, pid)
+        channel.tell(connection, channel.MAPPED)
+    if plan.new & namespace.CLONE_NEWNET:
+        init.rtnetlink = channel.expect(connection, channel.NETWORK, "the init ended before its network was made")[0]
+    if not joined:
+        if group.version != "v2":
+            undo.append(group.remove)
+            group.create(resources)
+        group.join(pid)
+    if plan.program.credentials.oom_score_adj is not None:
+        _set_oom_score(pid, plan.program.credentials.oom_score_adj)
+    channel.tell(connection, channel.JOINED)
+    saved = _save(request, config, bundle, plan, init)
+    if config.hooks.prestart or config.hooks.create_runtime:
+        from wherry.runtime.hooks import run_hooks
+
+        channel.expect(connection, channel.MOUNTED, "the init ended before its root was made")
+        told = now.replace(pid=pid)
+        run_hooks("prestart", config.hooks.prestart, told)
+        run_hooks("createRuntime", config.hooks.create_runtime, told)
+        channel.tell(connection, channel.HOOKS_RAN)
+    if plan.program.terminal or plan.cold or config.hooks.create_container:
+        wait_ready(init)
+    if request.pid_file:
+        file.replace(request.pid_file, str(pid).encode(), 0o644)
+    root = request.root
+
+    def mark_started() -> None:
+        os.unlink(state.folder(root, saved.id) + "/waiting")
+        if config.hooks.poststart:
+            from wherry.runtime.hooks import run_hooks
+
+            run_hooks("poststart", config.hooks.poststart, now.replace(pid=pid, status="running"))
+
+    init._started = mark_started
+    return init
+
+
+def _clone(
+    plan: InitPlan, connection: _socket.socket, other: _socket.socket, fds: list[int], cgroup_fd: int, now: State
+) -> tuple[int, int]:
+    """The init as a child of this process; through a process in between where namespaces have to be joined before."""
+    early = [flag for flag, _ in plan.joins if not flag & _JOINED_BY_INIT]
+    if not early and not (plan.joins and plan.new & namespace.CLONE_NEWUSER):
+        pid, pidfd = namespace.clone3(plan.new, cgroup_fd)
+        if pid == 0:
+            _become_init(plan, connection, other, fds, now)
+        return pid, pidfd
+    stage, stage_fd = namespace.clone3(0)
+    if stage == 0:
+        try:
+            process.set_dumpable(False)
+            connection.close()
+            for kind, fd in sorted(plan.joins, key=lambda join: join[0] != namespace.CLONE_NEWUSER):
+                namespace.setns(fd, kind)
+            pid, pidfd = namespace.clone3(plan.new | namespace.CLONE_PARENT, cgroup_fd)
+            if pid == 0:
+                _become_init(plan.replace(joins=()), None, other, fds, now)
+            channel.tell(other, channel.PID + str(pid).encode(), (pidfd,))
+            os._exit(0)
+        except OSError as error:
+            channel.tell_failure(other, 1, f"{_START}error during container init: {describe(error)}")
+        finally:
+            os._exit(1)
+    os.waitid(os.P_PIDFD, stage_fd, os.WEXITED)
+    os.close(stage_fd)
+    data, received = unixsocket.receive(connection)
+    if data[:1] != channel.PID:
+        raise channel.failure(data) if data else StartFailed(f"{_START}could not join the namespaces")
+    return int(data[1:]), received[0]
+
+
+def _become_init(plan: InitPlan, connection: _socket.socket | None, other: _socket.socket, fds: list[int], now: State) -> None:
+    """In the child: lets go of what is the creator's (its end of the channel, the lock on the state folder)."""
+    if connection is not None:
+        connection.close()
+    os.close(fds[0])
+    run_init(plan, other, now)
+
+
+def _map_ids(pid: int, config: Config) -> None:
+    for name, mappings in (("uid_map", config.linux.uid_mappings), ("gid_map", config.linux.gid_mappings)):
+        text = "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
+        try:
+            process.write_once(f"/proc/{pid}/{name}", text)
+        except OSError as error:
+            raise StartFailed(f"{_START}failed to write {name}: {(error.strerror or '').lower()}") from error
+
+
+def _set_oom_score(pid: int, value: int) -> None:
+    try:
+        process.write_once(f"/proc/{pid}/oom_score_adj", str(value))
+    except OSError as error:
+        raise StartFailed(f"{_START}write /proc/self/oom_score_adj: {(error.strerror or '').lower()}") from error
+
+
+def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> state.Saved:
+    """Writes what the later verbs need; from here on the container exists."""
+    place = state.folder(request.root, request.id)
+    saved = state.Saved(
+        id=request.id, pid=init.pid, start_time=init.start_time, bundle=bundle, rootfs=plan.rootfs.rootfs,
+        created=state.now_text(), cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
+        namespaces=tuple(entry.type for entry in config.linux.namespaces), annotations=config.annotations,
+        poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
+        no_new_keyring=request.no_new_keyring)
+    if plan.program.seccomp is not None:
+        file.replace(place + "/seccomp.bpf", plan.program.seccomp.to_bytes())
+    os.close(os.open(place + "/waiting", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    state.save(request.root, saved)
+    return saved
+
+
+def _end(init: Init) -> None:
+    """Ends an init that is not wanted any more, and reaps it."""
+    try:
+        process.pidfd_send_signal(init.pidfd, 9)
+    except ProcessLookupError:
+        pass
+    process.reap(init.pidfd)
+    init.close()

@@ -1,0 +1,127 @@
+"""Who the container's program is: ids, groups, the five capability sets, limits. Plan, then apply in the order that works."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import InvalidArgument
+from wherry.linux import capability, process, rlimit
+from wherry.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.oci.runtime import Process
+
+
+class Credentials(Record):
+    """What a process is when it executes. The capability sets are bit masks; None: they are left as they are."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    umask: int
+    capabilities: tuple[int, int, int, int, int] | None
+    no_new_privileges: bool
+    oom_score_adj: int | None
+    rlimits: tuple[tuple[str, int, int], ...]
+
+
+def plan_credentials(config: Process) -> Credentials:
+    """The credentials of a process. InvalidArgument for limits with no such name or twice the same."""
+    seen: set[str] = set()
+    for limit in config.rlimits:
+        if limit.type not in rlimit.NUMBERS:
+            raise InvalidArgument(f'invalid rlimit type "{limit.type}"')
+        if limit.type in seen:
+            raise InvalidArgument(f'rlimit "{limit.type}" given twice')
+        seen.add(limit.type)
+    sets = None
+    if config.capabilities is not None:
+        given = config.capabilities
+        # Names that this runtime does not know are left out, as runc does (it warns): a newer caller on an older kernel.
+        bounding, effective, permitted, inheritable, ambient = (
+            capability.mask(names)[0]
+            for names in (given.bounding, given.effective, given.permitted, given.inheritable, given.ambient))
+        sets = (bounding, effective, permitted, inheritable, ambient)
+    return Credentials(
+        uid=config.user.uid, gid=config.user.gid, groups=config.user.additional_gids,
+        umask=0o022 if config.user.umask is None else config.user.umask, capabilities=sets,
+        no_new_privileges=config.no_new_privileges, oom_score_adj=config.oom_score_adj,
+        rlimits=tuple((limit.type, limit.soft, limit.hard) for limit in config.rlimits))
+
+
+def apply_limits(plan: Credentials) -> None:
+    """Resource limits of this process. OSError as runc words it."""
+    for name, soft, hard in plan.rlimits:
+        try:
+            rlimit.set_(name, soft, hard)
+        except OSError as error:
+            number = rlimit.NUMBERS[name]
+            raise OSError(error.errno, f"error setting rlimit type {number}: {error.strerror.lower()}", name) from error
+
+
+def apply_identity(plan: Credentials, change_folder: str) -> None:
+    """Bounding set, groups, ids, working folder, then the other four sets: the order of capabilities(7).
+
+    The folder may be reachable only as root or only as the user (NFS with root squash), so both are tried. Afterwards it
+    is checked to be inside the root: CVE-2024-21626.
+    """
+    entered = _enter(change_folder, final=False)
+    if plan.capabilities is not None:
+        capability.limit_bounding(plan.capabilities[0])
+        process.set_keep_capabilities(True)
+    _set_ids(plan)
+    if not entered:
+        _enter(change_folder, final=True)
+    _check_folder()
+    if plan.capabilities is not None:
+        process.set_keep_capabilities(False)
+        _, effective, permitted, inheritable, ambient = plan.capabilities
+        own = capability.get()[1]
+        # What the caller itself lacks cannot be given on; runc leaves it out as well.
+        capability.set_(effective & own, permitted & own, inheritable & own)
+        capability.set_ambient(ambient & permitted & inheritable & own)
+
+
+def _set_ids(plan: Credentials) -> None:
+    try:
+        denied = _read("/proc/self/setgroups").strip() == "deny"
+    except OSError:
+        denied = False
+    if not denied:
+        os.setgroups(plan.groups)
+    elif plan.groups:
+        raise InvalidArgument("cannot set any additional groups in a rootless container")
+    os.setresgid(plan.gid, plan.gid, plan.gid)
+    os.setresuid(plan.uid, plan.uid, plan.uid)
+
+
+def _enter(folder: str, final: bool) -> bool:
+    try:
+        os.chdir(folder)
+    except PermissionError as error:
+        if not final:
+            return False
+        raise OSError(error.errno, f'chdir to cwd ("{folder}") set in config.json failed: permission denied') from error
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise OSError(error.errno, f'chdir to cwd ("{folder}") set in config.json failed: {reason}') from error
+    return True
+
+
+def _check_folder() -> None:
+    """getcwd(2) gives a path that starts with «(unreachable)» when the folder is outside the root, or ENOENT."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = ""
+    if not here.startswith("/"):
+        raise OSError(1, "current working directory is outside of container mount namespace root -- possible container breakout detected")
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).decode()
+    finally:
+        os.close(fd)

@@ -1,0 +1,56 @@
+"""Removes a container that has ended: its cgroups and its state; then the poststop hooks."""
+
+from __future__ import annotations
+
+from wherry.errors import Conflict
+from wherry.linux import cgroup, process
+from wherry.runtime import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.linux.cgroup import Manager
+    from wherry.runtime.container import Container
+
+
+def delete(container: Container, force: bool) -> None:
+    """See `container.delete`."""
+    saved = container.saved
+    group = cgroup.manager(saved.cgroup_path, saved.cgroup_driver)
+    if process.is_alive(saved.pid, saved.start_time):
+        now = state.status(container.root, saved)
+        if not force and now != "created":
+            raise Conflict(f"cannot delete container {container.id} that is not stopped: {now}")
+        _end(saved, group)
+    elif "pid" not in saved.namespaces:
+        # Without a pid namespace of its own the container's other processes outlive its init.
+        group.kill(9)
+    group.remove()
+    state.remove(container.root, container.id)
+    if saved.poststop:
+        from wherry.oci.runtime import State
+        from wherry.runtime.hooks import run_hooks
+
+        run_hooks("poststop", saved.poststop, State(
+            id=saved.id, status="stopped", pid=0, bundle=saved.bundle, annotations=saved.annotations))
+
+
+def _end(saved: state.Saved, group: Manager) -> None:
+    """Kills everybody inside and waits for the init's end; it is a zombie then, or reaped by its parent."""
+    import select
+
+    try:
+        pidfd = process.pidfd_open(saved.pid)
+    except ProcessLookupError:
+        return
+    try:
+        import os
+
+        if process.is_alive(saved.pid, saved.start_time):
+            process.pidfd_send_signal(pidfd, 9)
+        group.kill(9)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(10_000):
+            raise Conflict(f"cannot delete container {saved.id}: container init still running")
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,333 @@
+"""The life of a container's init, from clone3 to exec: what the plan says, in the order that the kernel allows.
+
+It runs in the child of `create`, in new namespaces, and never returns. Each step's place has a reason:
+
+ 1. loopback and the netlink socket first: the creator attaches the network while the mounts are made;
+ 2. /proc of the host serves for sysctls, and for the label to execute with, as long as it is there: the container's own
+    could be prepared by an image;
+ 3. cgroup mounts last, after the creator's JOINED; the cgroup namespace begins where the init is at that moment;
+ 4. no-new-privileges and limits, then seccomp if it needs CAP_SYS_ADMIN, then ids and capabilities, then the program is looked
+    up as the user who will run it; with no-new-privileges the filter comes last, so that it need not allow all this.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from wherry.errors import WherryError
+from wherry.linux import namespace, path, process
+from wherry.record import Record
+from wherry.runtime import channel, credentials, lookup, rootfs
+from wherry.runtime.container import StartFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
+
+    from wherry.linux.seccomp import Program
+    from wherry.oci.runtime import Hooks, State
+    from wherry.runtime.credentials import Credentials
+    from wherry.runtime.rootfs import RootfsPlan
+
+_START = "unable to start container process: "
+
+
+class ProgramPlan(Record):
+    """What is executed in the end, by an init or by a further process."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    credentials: Credentials
+    terminal: bool
+    console_size: tuple[int, int] | None
+    stdio: tuple[int, int, int] | None
+    preserve_fds: int
+    apparmor_profile: str
+    selinux_label: str
+    seccomp: Program | None
+
+
+class InitPlan(Record):
+    """All that an init does, decided before it exists. `joins` are (CLONE_NEW… flag, descriptor) of namespaces to enter."""
+
+    id: str
+    new: int
+    joins: tuple[tuple[int, int], ...]
+    cgroup_namespace: bool
+    keyring: str
+    rootfs: RootfsPlan
+    hostname: str
+    domainname: str
+    sysctls: tuple[tuple[str, str], ...]
+    program: ProgramPlan
+    hooks: Hooks
+    cold: bool
+
+
+def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
+    """Becomes the container's program; failures are told to the creator. Never returns."""
+    try:
+        _live(plan, connection, state)
+    except StartFailed as failed:
+        channel.tell_failure(connection, failed.exit_code, failed.message)
+    except WherryError as error:
+        channel.tell_failure(connection, 1, f"{_START}error during container init: {error.message}")
+    except OSError as error:
+        channel.tell_failure(connection, 1, f"{_START}error during container init: {describe(error)}")
+    except BaseException as defect:
+        channel.tell_failure(connection, 1, f"{_START}error during container init: {type(defect).__name__}: {defect}")
+    finally:
+        os._exit(1)
+
+
+def describe(error: OSError) -> str:
+    """A failure of the kernel in one clause: what was tried and why not."""
+    reason = error.strerror or str(error)
+    if ": " in reason or " " not in str(error.filename or " "):
+        return reason
+    return f"{error.filename}: {reason.lower()}" if error.filename else reason
+
+
+def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
+    own_user = bool(plan.new & namespace.CLONE_NEWUSER)
+    if own_user:
+        channel.expect(connection, channel.MAPPED, "the creator is gone")
+        os.setgroups(()) if _may_set_groups() else None
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    process.set_dumpable(False)
+    for kind, fd in plan.joins:
+        namespace.setns(fd, kind)
+    if plan.new & namespace.CLONE_NEWNET:
+        _offer_network(connection)
+    os.setsid()
+    os.umask(0)
+    if plan.keyring:
+        _join_keyring(plan.keyring)
+    for name, value in plan.sysctls:
+        _set_sysctl(name, value)
+    label = open_label(plan.program)
+    joined = _Joined(plan, connection)
+    root_fd = rootfs.build(plan.rootfs, joined.wait)
+    try:
+        os.close(path.make_folders(root_fd, plan.program.cwd))
+    except OSError:
+        pass  # entering it will say why
+    joined.wait()
+    _run_creation_hooks(plan, connection, state)
+    master = _open_terminal(root_fd, plan.program) if plan.program.terminal else -1
+    if master < 0:
+        take_stdio(plan.program.stdio)
+    own_mounts = bool(plan.new & namespace.CLONE_NEWNS)
+    if plan.rootfs.readonly and own_mounts:
+        rootfs.make_root_read_only(root_fd)
+    rootfs.enter(root_fd, plan.rootfs.no_pivot, own_mounts)
+    os.close(root_fd)
+    _set_names(plan)
+    executable, environment = become(plan.program, label)
+    channel.tell(connection, channel.READY, (master,) if master >= 0 else ())
+    if master >= 0:
+        os.close(master)
+    channel.expect(connection, channel.START, "the creator is gone")
+    if plan.hooks.start_container:
+        from wherry.runtime.hooks import run_hooks
+
+        run_hooks("startContainer", plan.hooks.start_container, state.replace(status="created", pid=os.getpid()))
+    execute(plan.program, executable, environment)
+
+
+class _Joined:
+    """The creator's word that this process is in its cgroups, asked for once; then the cgroup namespace begins here."""
+
+    def __init__(self, plan: InitPlan, connection: _socket.socket) -> None:
+        self._plan, self._connection, self._done = plan, connection, False
+
+    def wait(self) -> None:
+        if not self._done:
+            channel.expect(self._connection, channel.JOINED, "the creator is gone")
+            self._done = True
+            if self._plan.cgroup_namespace:
+                namespace.unshare(namespace.CLONE_NEWCGROUP)
+
+
+def become(plan: ProgramPlan, label: int) -> tuple[str, dict[str, str]]:
+    """Everything between the new root and exec but the late filter. Returns (path to execute, environment).
+
+    StartFailed when there is no such program; OSError when the kernel refuses an id, a limit or a capability.
+    """
+    process.close_on_exec_from(3 + plan.preserve_fds)
+    if label >= 0:
+        _write_label(plan, label)
+    if plan.credentials.no_new_privileges:
+        process.set_no_new_privileges()
+    credentials.apply_limits(plan.credentials)
+    _give_stdio(plan.credentials.uid)
+    if plan.seccomp is not None and not plan.credentials.no_new_privileges:
+        from wherry.linux import seccomp
+
+        seccomp.load(plan.seccomp)
+    credentials.apply_identity(plan.credentials, plan.cwd)
+    os.umask(plan.credentials.umask)
+    environment = lookup.merge_environment(plan.env)
+    if not environment.get("HOME"):
+        environment["HOME"] = lookup.home_of(plan.credentials.uid)
+    return lookup.find_program(plan.args[0], environment), environment
+
+
+def execute(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:
+    """The last steps: signals as a new program expects them, the late filter, exec. StartFailed when exec fails."""
+    process.reset_signals()
+    arguments = list(plan.args)
+    if plan.seccomp is not None and plan.credentials.no_new_privileges:
+        from wherry.linux import seccomp
+
+        seccomp.load(plan.seccomp)
+    try:
+        os.execve(executable, arguments, environment)
+    except OSError as error:
+        raise lookup.exec_failed(executable, error) from error
+
+
+def _offer_network(connection: _socket.socket) -> None:
+    import _socket
+
+    from wherry.linux import loopback
+
+    link = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
+    loopback.bring_up(link.fileno())
+    channel.tell(connection, channel.NETWORK, (link.fileno(),))
+    link.close()
+
+
+def _join_keyring(name: str) -> None:
+    try:
+        process.new_session_keyring(name)
+    except OSError as error:
+        import errno
+
+        if error.errno != errno.ENOSYS:  # a kernel without keys, or a filter around us: nothing to keep apart
+            raise OSError(error.errno, f"unable to join session keyring: {error.strerror}") from error
+
+
+def _set_sysctl(name: str, value: str) -> None:
+    try:
+        process.write_once("/proc/sys/" + (name if "/" in name else name.replace(".", "/")), value)
+    except OSError as error:
+        raise OSError(error.errno, f'error setting sysctl "{name}" to "{value}": {(error.strerror or "").lower()}') from error
+
+
+def _run_creation_hooks(plan: InitPlan, connection: _socket.socket, state: State) -> None:
+    hooks = plan.hooks
+    if hooks.prestart or hooks.create_runtime:
+        channel.tell(connection, channel.MOUNTED)
+        channel.expect(connection, channel.HOOKS_RAN, "the creator is gone")
+    if hooks.create_container:
+        from wherry.runtime.hooks import run_hooks
+
+        run_hooks("createContainer", hooks.create_container, state.replace(pid=os.getpid()))
+
+
+def _open_terminal(root_fd: int, plan: ProgramPlan) -> int:
+    """Opens a terminal of the container's own devpts, makes it this session's and /dev/console; returns the master."""
+    from wherry.linux import mount, pty
+
+    try:
+        master = path.open_in_root(root_fd, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+    except FileNotFoundError:
+        master = path.open_in_root(root_fd, "/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    slave, _ = pty.open_slave(master)
+    console = path.make_file(root_fd, "/dev/console", 0o620)
+    tree = mount.open_tree("", slave, recursive=False)
+    mount.move_mount(tree, console)
+    os.close(tree)
+    os.close(console)
+    take_terminal(slave, plan.console_size)
+    return master
+
+
+def take_terminal(slave: int, size: tuple[int, int] | None) -> None:
+    """Makes a terminal this session's controlling one and its three standard descriptors; closes `slave`."""
+    from wherry.linux import pty
+
+    if size is not None and size != (0, 0):
+        pty.resize(slave, *size)
+    pty.make_controlling(slave)
+    for fd in (0, 1, 2):
+        os.dup2(slave, fd)
+    os.close(slave)
+
+
+def take_stdio(stdio: tuple[int, int, int] | None) -> None:
+    """Puts the three descriptors at 0, 1 and 2, inherited by the program."""
+    if stdio is None:
+        return
+    if stdio == (0, 1, 2):
+        return
+    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
+    for number, fd in enumerate(kept):
+        os.dup2(fd, number)
+        os.close(fd)
+
+
+def _give_stdio(uid: int) -> None:
+    """Makes the user the owner of its own pipes, sockets and terminal; never of a device or file of the host."""
+    if uid == 0:
+        return
+    for fd in (0, 1, 2):
+        try:
+            found = os.fstat(fd)
+        except OSError:
+            continue
+        kind = stat.S_IFMT(found.st_mode)
+        terminal = kind == stat.S_IFCHR and 136 <= os.major(found.st_rdev) <= 143  # the majors of /dev/pts
+        if kind in (stat.S_IFIFO, stat.S_IFSOCK) or terminal:
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError:
+                pass  # not mapped, or a read-only filesystem: it stays as it is, as with runc
+
+
+def _set_names(plan: InitPlan) -> None:
+    if plan.hostname:
+        import _socket
+
+        _socket.sethostname(plan.hostname)
+    if plan.domainname:
+        process.set_domain_name(plan.domainname)
+
+
+def open_label(plan: ProgramPlan) -> int:
+    """The file through which a security module learns the label to execute with; -1: there is none to set."""
+    if plan.apparmor_profile and plan.apparmor_profile != "unconfined":
+        if not os.path.exists("/sys/module/apparmor/parameters/enabled"):
+            raise StartFailed(_START + "apparmor: config provided but apparmor not supported")
+        for name in ("/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"):
+            try:
+                return os.open(name, os.O_WRONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+    if plan.selinux_label and os.path.exists("/sys/fs/selinux/enforce"):
+        return os.open("/proc/self/attr/exec", os.O_WRONLY | os.O_CLOEXEC)
+    return -1
+
+
+def _write_label(plan: ProgramPlan, fd: int) -> None:
+    text = f"exec {plan.apparmor_profile}" if plan.apparmor_profile else plan.selinux_label
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"unable to apply security label {text!r}: {(error.strerror or '').lower()}") from error
+    os.close(fd)
+
+
+def _may_set_groups() -> bool:
+    try:
+        with open("/proc/self/setgroups", encoding="ascii") as text:
+            return text.read().strip() != "deny"
+    except OSError:
+        return True

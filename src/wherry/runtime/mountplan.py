@@ -1,0 +1,164 @@
+"""What will be mounted in a container, as plain data computed from «mounts»: no side effects, testable without root.
+
+The words of mount options are those of the runtime-spec («Linux mount options») and mount(8). `rootfs` applies the plan.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import InvalidArgument, Unsupported
+from wherry.linux import mount as kernel
+from wherry.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.oci.runtime import Config, Mount
+
+_RO, _NOSUID, _NODEV, _NOEXEC = 0x1, 0x2, 0x4, 0x8
+_ATIME = kernel.MOUNT_ATTR__ATIME
+
+# word → (attributes set, attributes cleared); with an «r» before it: for the whole tree (runtime-spec, «recursive»).
+ATTRIBUTES = {
+    "ro": (_RO, 0), "rw": (0, _RO),
+    "nosuid": (_NOSUID, 0), "suid": (0, _NOSUID),
+    "nodev": (_NODEV, 0), "dev": (0, _NODEV),
+    "noexec": (_NOEXEC, 0), "exec": (0, _NOEXEC),
+    "noatime": (kernel.MOUNT_ATTR_NOATIME, _ATIME), "atime": (0, _ATIME),
+    "strictatime": (kernel.MOUNT_ATTR_STRICTATIME, _ATIME), "nostrictatime": (0, _ATIME),
+    "relatime": (kernel.MOUNT_ATTR_RELATIME, _ATIME), "norelatime": (0, _ATIME),
+    "nodiratime": (kernel.MOUNT_ATTR_NODIRATIME, 0), "diratime": (0, kernel.MOUNT_ATTR_NODIRATIME),
+    "nosymfollow": (kernel.MOUNT_ATTR_NOSYMFOLLOW, 0), "symfollow": (0, kernel.MOUNT_ATTR_NOSYMFOLLOW),
+}
+PROPAGATION = {
+    "private": (kernel.MS_PRIVATE, False), "rprivate": (kernel.MS_PRIVATE, True),
+    "slave": (kernel.MS_SLAVE, False), "rslave": (kernel.MS_SLAVE, True),
+    "shared": (kernel.MS_SHARED, False), "rshared": (kernel.MS_SHARED, True),
+    "unbindable": (kernel.MS_UNBINDABLE, False), "runbindable": (kernel.MS_UNBINDABLE, True),
+}
+# Flags of the filesystem itself, which fsconfig(2) takes by these names; the others are the defaults they undo.
+_SUPERBLOCK = {"sync": "sync", "dirsync": "dirsync", "mand": "mand", "lazytime": "lazytime", "iversion": "iversion"}
+_NOTHING = ("defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "silent", "norelatime", "acl", "noacl")
+
+# What may be mounted below /proc: files that tools like lxcfs replace. Anything else there could make a file that the
+# runtime writes to (its own attr/exec, a sysctl) be another one: CVE-2019-16884.
+ALLOWED_IN_PROC = tuple("/proc/" + name for name in (
+    "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev", "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled"))
+
+
+class MountStep(Record):
+    """One mount to make. `kind`: «bind», «filesystem», «tmpfs» or «cgroup».
+
+    `attributes` is (set, cleared) for the mount itself, `recursive_attributes` for its tree; `propagation` lists (MS_…, whole tree).
+    """
+
+    kind: str
+    destination: str
+    source: str
+    fstype: str
+    attributes: tuple[int, int] = (0, 0)
+    recursive_attributes: tuple[int, int] = (0, 0)
+    propagation: tuple[tuple[int, bool], ...] = ()
+    data: tuple[tuple[str, str | None], ...] = ()
+    recursive: bool = False
+    copy_up: bool = False
+
+    def describe(self) -> str:
+        """The step for people, as traces and `--explain` show it."""
+        return f"mount {self.kind} {self.source or self.fstype} at {self.destination}"
+
+
+def plan_mounts(config: Config, bundle: str) -> tuple[MountStep, ...]:
+    """The mounts of a config in the order in which they are made: cgroup mounts last where that changes nothing.
+
+    They have to wait until the init is in its cgroups; the others need not. InvalidArgument and Unsupported name the mount.
+    """
+    steps = [plan_mount(entry, bundle) for entry in config.mounts]
+    late = [
+        step for number, step in enumerate(steps)
+        if step.kind == "cgroup" and not any(_is_below(other.destination, step.destination) for other in steps[number + 1 :])
+    ]
+    return tuple([step for step in steps if step not in late] + late)
+
+
+def plan_mount(entry: Mount, bundle: str) -> MountStep:
+    """The step for one entry of «mounts»."""
+    destination = os.path.normpath("/" + entry.destination.lstrip("/"))
+    if not entry.destination:
+        raise InvalidArgument("mount without destination")
+    if entry.uid_mappings or entry.gid_mappings:
+        raise Unsupported(f'mount at "{destination}": uidMappings and gidMappings are not supported')
+    attributes, recursive_attributes = [0, 0], [0, 0]
+    propagation: list[tuple[int, bool]] = []
+    data: list[tuple[str, str | None]] = []
+    bind = recursive = copy_up = False
+    for word in entry.options:
+        if word in ATTRIBUTES:
+            _merge(attributes, ATTRIBUTES[word])
+        elif word in PROPAGATION:
+            propagation.append(PROPAGATION[word])
+        elif word in ("bind", "rbind"):
+            bind, recursive = True, word == "rbind"
+        elif word[:1] == "r" and word[1:] in ATTRIBUTES:
+            _merge(recursive_attributes, ATTRIBUTES[word[1:]])
+        elif word in _SUPERBLOCK:
+            data.append((_SUPERBLOCK[word], None))
+        elif word == "tmpcopyup":
+            copy_up = True
+        elif word in ("idmap", "ridmap", "remount"):
+            raise Unsupported(f'mount at "{destination}": the option {word} is not supported')
+        elif word not in _NOTHING and word:
+            key, equals, value = word.partition("=")
+            data.append((key, value if equals else None))
+    kind = _kind(entry, bind)
+    source = entry.source
+    if kind == "bind":
+        # The options of a filesystem mean nothing to a bind mount, and the kernel has always ignored them.
+        data = []
+        source = source if source.startswith("/") else os.path.join(bundle, source)
+    _check_proc(destination, kind, entry.type)
+    return MountStep(
+        kind=kind, destination=destination, source=source, fstype=entry.type, attributes=(attributes[0], attributes[1]),
+        recursive_attributes=(recursive_attributes[0], recursive_attributes[1]), propagation=tuple(propagation),
+        data=tuple(data), recursive=recursive, copy_up=copy_up)
+
+
+def plan_root_propagation(word: str) -> tuple[int, bool]:
+    """What happens to the propagation of the new mount namespace: rslave unless «rootfsPropagation» says otherwise."""
+    if not word:
+        return kernel.MS_SLAVE, True
+    try:
+        return PROPAGATION[word]
+    except KeyError:
+        raise InvalidArgument(f"rootfsPropagation={word} is not supported") from None
+
+
+def _kind(entry: Mount, bind: bool) -> str:
+    if bind or entry.type == "bind":
+        return "bind"
+    if entry.type in ("cgroup", "cgroup2"):
+        return "cgroup"
+    if entry.type == "tmpfs":
+        return "tmpfs"
+    if not entry.type:
+        raise InvalidArgument(f'mount at "{entry.destination}": no type, and neither bind nor rbind')
+    return "filesystem"
+
+
+def _merge(total: list[int], change: tuple[int, int]) -> None:
+    """A later word wins: what it sets is no longer cleared, what it clears is no longer set."""
+    total[0] = total[0] & ~change[1] | change[0]
+    total[1] = total[1] & ~(change[0] & ~_ATIME) | change[1]
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _check_proc(destination: str, kind: str, fstype: str) -> None:
+    if destination == "/proc":
+        if kind != "bind" and fstype != "proc":
+            raise InvalidArgument('"/proc" cannot be mounted because it is not of type proc')
+    elif destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
+        raise InvalidArgument(f'"{destination}" cannot be mounted because it is inside /proc')

@@ -1,0 +1,258 @@
+"""Builds the container's file tree in the init's own mount namespace, on descriptors only, and moves into it.
+
+The plan (`mountplan`, `devices`, `cgroupmount`) says what; here is how. Paths of the container are resolved by the kernel inside
+the new root (openat2, RESOLVE_IN_ROOT), mounts are made detached and attached to the descriptor that was found, so nothing that
+changes meanwhile, in a volume that another container shares, can lead a mount elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from wherry import trace
+from wherry.errors import InvalidArgument
+from wherry.linux import mount, path
+from wherry.record import Record
+from wherry.runtime.devices import DevicePlan, make_devices
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.runtime.cgroupmount import CgroupMounts
+    from wherry.runtime.mountplan import MountStep
+
+
+class RootfsPlan(Record):
+    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given and goes for / of the container too."""
+
+    rootfs: str
+    readonly: bool
+    propagation: tuple[int, bool]
+    explicit_propagation: bool
+    mounts: tuple[MountStep, ...]
+    devices: DevicePlan
+    masked: tuple[str, ...]
+    read_only: tuple[str, ...]
+    cgroups: CgroupMounts | None
+    no_pivot: bool
+
+
+def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
+    """Makes the tree and returns the descriptor of its root. `wait_for_cgroups` is called before the first cgroup mount.
+
+    OSError names the mount: «error mounting "source" to rootfs at "destination": reason», as runc does.
+    """
+    kind, recursive = plan.propagation
+    mount.mount_setattr(mount.AT_FDCWD, propagation=kind, recursive=recursive, path="/")
+    root_fd = mount.open_tree(plan.rootfs)
+    here = os.open(plan.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount.move_mount(root_fd, here)
+    os.close(here)
+    if plan.explicit_propagation:
+        mount.mount_setattr(root_fd, propagation=kind, recursive=recursive)
+    proc_devices: set[int] = set()
+    for step in plan.mounts:
+        if step.kind == "cgroup":
+            wait_for_cgroups()
+        try:
+            _attach(root_fd, step, plan, proc_devices)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            text = f'error mounting "{step.source}" to rootfs at "{step.destination}": {reason}'
+            raise OSError(error.errno, text, step.destination) from error
+    make_devices(root_fd, plan.devices)
+    for name in plan.read_only:
+        _make_read_only(root_fd, name)
+    _mask(root_fd, plan)
+    return root_fd
+
+
+def enter(root_fd: int, no_pivot: bool, own_mounts: bool) -> None:
+    """Makes the tree the root of this process: pivot_root(2), or as the config asks a move, or a plain chroot."""
+    os.fchdir(root_fd)
+    if own_mounts and not no_pivot:
+        old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount.pivot_root(".", ".")
+        os.fchdir(old_root)
+        # What is unmounted here must not go away on the host as well.
+        mount.mount_setattr(old_root, propagation=mount.MS_SLAVE, recursive=True)
+        mount.umount2(".", mount.MNT_DETACH)
+        os.close(old_root)
+        os.chdir("/")
+        return
+    if own_mounts:
+        old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount.move_mount(root_fd, old_root)
+        os.close(old_root)
+    os.chroot(".")
+    os.chdir("/")
+
+
+def make_root_read_only(root_fd: int) -> None:
+    """The last step on the tree: the root's own mount becomes read-only; those below keep what they are."""
+    mount.mount_setattr(root_fd, mount.MOUNT_ATTR_RDONLY)
+
+
+def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[int]) -> None:
+    trace.step("mount", step.describe())
+    if step.kind == "cgroup":
+        from wherry.runtime.cgroupmount import attach_cgroups
+
+        assert plan.cgroups is not None
+        attach_cgroups(root_fd, step, plan.cgroups)
+        return
+    tree = -1
+    target = -1
+    try:
+        if step.kind == "bind":
+            tree = mount.open_tree(step.source, recursive=step.recursive)
+            if stat.S_ISDIR(os.fstat(tree).st_mode):
+                target = path.make_folders(root_fd, step.destination)
+            else:
+                target = path.make_file(root_fd, step.destination)
+        else:
+            target = path.make_folders(root_fd, step.destination)
+            if step.fstype in ("proc", "sysfs"):
+                _check_plain_folder(root_fd, step)
+            tree = _make_filesystem(step, target)
+        _change(tree, step)
+        if proc_devices and step.fstype != "proc" and os.fstat(target).st_dev in proc_devices:
+            _check_inside_proc(step)
+        mount.move_mount(tree, target)
+        if step.fstype == "proc" and step.kind != "bind":
+            proc_devices.add(os.fstat(tree).st_dev)
+        for kind, recursive in step.propagation:
+            mount.mount_setattr(tree, propagation=kind, recursive=recursive)
+    finally:
+        for fd in (tree, target):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _check_inside_proc(step: MountStep) -> None:
+    from wherry.runtime.mountplan import ALLOWED_IN_PROC
+
+    if step.destination not in ALLOWED_IN_PROC:
+        raise InvalidArgument(f'"{step.destination}" cannot be mounted because it is inside /proc')
+
+
+def _check_plain_folder(root_fd: int, step: MountStep) -> None:
+    """The image must not lead /proc or /sys elsewhere by a link: CVE-2019-19921."""
+    try:
+        os.close(path.openat2(root_fd, step.destination.lstrip("/"), os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, 0,
+                              path.RESOLVE_IN_ROOT | path.RESOLVE_NO_SYMLINKS))
+    except OSError as error:
+        raise OSError(error.errno, f'filesystem "{step.fstype}" must be mounted on ordinary directory', step.destination) from error
+
+
+def _make_filesystem(step: MountStep, target: int) -> int:
+    data = step.data
+    if step.kind == "tmpfs" and not any(key == "mode" for key, _ in data):
+        # As runc: a tmpfs over a folder that exists has that folder's mode.
+        data = (*data, ("mode", f"{stat.S_IMODE(os.fstat(target).st_mode):o}"))
+    if any(value is not None and len(value) > 255 for _, value in data):
+        return _make_the_old_way(step, target)
+    source = (("source", step.source),) if step.source else ()
+    attributes = step.attributes[0]
+    if step.copy_up:
+        attributes &= ~mount.MOUNT_ATTR_RDONLY
+    tree = mount.filesystem(step.fstype, source + data, attributes)
+    if step.copy_up:
+        from wherry.runtime.copyup import copy_up
+
+        try:
+            copy_up(target, tree)
+            mount.mount_setattr(tree, *step.attributes)
+        except BaseException:
+            os.close(tree)
+            raise
+    return tree
+
+
+def _make_the_old_way(step: MountStep, target: int) -> int:
+    """A mount by mount(2), for options longer than a string of fsconfig(2) may be (lowerdir of many layers)."""
+    text = ",".join(key if value is None else f"{key}={value}" for key, value in step.data)
+    place = f"/proc/self/fd/{target}"
+    mount.mount(step.source or None, place, step.fstype, 0, text)
+    tree = mount.open_tree(place, recursive=False)
+    mount.umount2(place, mount.MNT_DETACH)
+    mount.mount_setattr(tree, *step.attributes)
+    return tree
+
+
+def _change(tree: int, step: MountStep) -> None:
+    if step.kind == "bind" and step.attributes != (0, 0):
+        mount.mount_setattr(tree, *step.attributes)
+    if step.recursive_attributes != (0, 0):
+        mount.mount_setattr(tree, *step.recursive_attributes, recursive=True)
+
+
+def _null_device(root_fd: int, devices: DevicePlan) -> tuple[int, int]:
+    """(descriptor of a /dev/null to mask files with, attributes to mount it with): the container's own where we made it.
+
+    It is taken only when it is the real device and no link (CVE-2025-31133); otherwise the host's, read-only, so that the
+    container cannot change its mode.
+    """
+    if devices.nodes:
+        null = path.openat2(root_fd, "dev/null", os.O_PATH | os.O_NOFOLLOW, 0, path.RESOLVE_IN_ROOT)
+        found = os.fstat(null)
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3):
+            return null, 0
+        os.close(null)
+    return os.open("/dev/null", os.O_PATH | os.O_CLOEXEC), mount.MOUNT_ATTR_RDONLY
+
+
+def _make_read_only(root_fd: int, name: str) -> None:
+    try:
+        found = path.open_in_root(root_fd, name)
+    except FileNotFoundError:
+        return
+    try:
+        tree = mount.open_tree("", found)
+        try:
+            mount.mount_setattr(tree, mount.MOUNT_ATTR_RDONLY)
+            mount.move_mount(tree, found)
+        finally:
+            os.close(tree)
+    finally:
+        os.close(found)
+
+
+def _mask(root_fd: int, plan: RootfsPlan) -> None:
+    """Covers files with /dev/null and folders with an empty read-only tmpfs (one for all of them)."""
+    if not plan.masked:
+        return
+    null_fd, attributes = _null_device(root_fd, plan.devices)
+    empty = -1
+    try:
+        for name in plan.masked:
+            try:
+                found = path.open_in_root(root_fd, name)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                if not stat.S_ISDIR(os.fstat(found).st_mode):
+                    _cover(found, null_fd, attributes)
+                elif empty < 0:
+                    empty = mount.filesystem("tmpfs", (("source", "tmpfs"), ("mode", "755")), mount.MOUNT_ATTR_RDONLY)
+                    mount.move_mount(empty, found)
+                else:
+                    _cover(found, empty, 0)
+            finally:
+                os.close(found)
+    finally:
+        os.close(null_fd)
+        if empty >= 0:
+            os.close(empty)
+
+
+def _cover(target: int, source: int, attributes: int) -> None:
+    tree = mount.open_tree("", source, recursive=False)
+    try:
+        if attributes:
+            mount.mount_setattr(tree, attributes)
+        mount.move_mount(tree, target)
+    finally:
+        os.close(tree)

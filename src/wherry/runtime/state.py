@@ -1,0 +1,172 @@
+"""The state of a container on disk: one folder per container, written before anybody is told that it exists.
+
+    <root>/<id>/            0711; flock(2)ed by whoever creates the container
+        state.json          what `Saved` holds; replaced atomically. A folder without it was left by a creator that died
+        exec.fifo           cold: the init reads it; made before state.json, removed by `start`
+        waiting             warm: the init waits on its creator's socket; removed by `start`
+        seccomp.bpf         the compiled filter, for `exec`
+
+The status is not stored but found: no init with this pid and start time → stopped; exec.fifo or waiting there → created; the
+cgroup frozen → paused; otherwise running. Version of the format: `"version"`, 1; another one is refused.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import DataLoss, NotFound, Unsupported
+from wherry.linux import file, process
+from wherry.oci import jsontext
+from wherry.oci.runtime import VERSION, Hook, State
+from wherry.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+FORMAT = 1
+
+
+class Saved(Record):
+    """What a container's later verbs need to know.
+
+    `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `capabilities` are the init's
+    five sets as names, None when the config names none. `created` is RFC 3339.
+    """
+
+    id: str
+    pid: int
+    start_time: int
+    bundle: str
+    rootfs: str
+    created: str
+    cgroup_path: str
+    cgroup_driver: str
+    namespaces: tuple[str, ...]
+    annotations: Mapping[str, str] = {}
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+    seccomp: bool = False
+    no_new_keyring: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of state.json."""
+        document = self.as_dict()
+        for name in ("poststart", "poststop"):
+            document[name] = [hook.as_dict() for hook in document[name]]
+        return {"version": FORMAT, "ociVersion": VERSION, **document}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Saved:
+        """The value of state.json. Unsupported for another version, DataLoss when fields are missing."""
+        if document.get("version") != FORMAT:
+            raise Unsupported(f"state.json has version {document.get('version')!r}, this runtime reads {FORMAT}")
+        values = {name: document[name] for name in cls._fields if name in document}
+        values["namespaces"] = tuple(values.get("namespaces", ()))
+        for name in ("poststart", "poststop"):
+            values[name] = tuple(
+                Hook(path=hook["path"], args=tuple(hook["args"]), env=tuple(hook["env"]), timeout=hook["timeout"])
+                for hook in values.get(name, ()))
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise DataLoss(f"state.json is incomplete: {error}") from error
+
+
+def folder(root: str, container_id: str) -> str:
+    """Where a container's state is. NotFound for an id that could not be one."""
+    if not container_id or "/" in container_id or container_id in (".", ".."):
+        raise NotFound("container does not exist")
+    return f"{root}/{container_id}"
+
+
+def load(root: str, container_id: str) -> Saved:
+    """What is known about a container. NotFound «container does not exist»."""
+    try:
+        text = file.read(folder(root, container_id) + "/state.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound("container does not exist") from None
+    try:
+        return Saved.from_json(jsontext.loads(text))
+    except (ValueError, KeyError) as error:
+        raise DataLoss(f"state.json of container {container_id!r} makes no sense: {error}") from error
+
+
+def save(root: str, saved: Saved) -> None:
+    """Writes state.json: it has to survive our crash, not a power cut, after which no container runs."""
+    file.replace(folder(root, saved.id) + "/state.json", jsontext.dumps(saved.to_json()).encode())
+
+
+def status(root: str, saved: Saved) -> str:
+    """created, running, paused or stopped, found at this moment."""
+    if not process.is_alive(saved.pid, saved.start_time):
+        return "stopped"
+    if is_waiting(root, saved.id):
+        return "created"
+    return "paused" if _is_frozen(saved) else "running"
+
+
+def is_waiting(root: str, container_id: str) -> bool:
+    """Whether the init still waits for `start`."""
+    place = folder(root, container_id)
+    return os.path.exists(place + "/exec.fifo") or os.path.exists(place + "/waiting")
+
+
+def oci_state(root: str, saved: Saved) -> dict[str, Any]:
+    """The runtime-spec's state with what runc adds to it (rootfs, created, owner)."""
+    now = status(root, saved)
+    state = State(
+        id=saved.id, status=now, pid=0 if now == "stopped" else saved.pid, bundle=saved.bundle, annotations=saved.annotations)
+    document = state.to_json()
+    annotations = document.pop("annotations", None)
+    document |= {"rootfs": saved.rootfs, "created": saved.created}
+    if annotations:
+        document["annotations"] = annotations
+    return {**document, "owner": ""}
+
+
+def remove(root: str, container_id: str) -> None:
+    """Removes a container's folder. state.json goes first: what is left of it then is known to be a ruin."""
+    place = folder(root, container_id)
+    try:
+        names = sorted(os.listdir(place), key=lambda name: name != "state.json")
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            os.unlink(f"{place}/{name}")
+        except FileNotFoundError:
+            pass
+    try:
+        os.rmdir(place)
+    except FileNotFoundError:
+        pass
+
+
+def list_ids(root: str) -> list[str]:
+    """The ids of all containers of a state folder, sorted."""
+    try:
+        return sorted(name for name in os.listdir(root) if os.path.exists(f"{root}/{name}/state.json"))
+    except FileNotFoundError:
+        return []
+
+
+def now_text() -> str:
+    """This moment as RFC 3339 with nanoseconds, UTC."""
+    import time
+
+    moment = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment // 1_000_000_000)) + f".{moment % 1_000_000_000:09d}Z"
+
+
+def _is_frozen(saved: Saved) -> bool:
+    from wherry.errors import WherryError
+    from wherry.linux import cgroup
+
+    if not saved.cgroup_path:
+        return False
+    try:
+        return cgroup.manager(saved.cgroup_path, saved.cgroup_driver).frozen()
+    except (OSError, WherryError):
+        return False

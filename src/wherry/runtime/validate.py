@@ -1,0 +1,131 @@
+"""Whether a config makes sense: small named checks, each given the whole config, none changing it."""
+
+from __future__ import annotations
+
+from wherry.errors import InvalidArgument, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.oci.runtime import Config
+
+_NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+_IPC_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+                "kernel.shmmni", "kernel.shm_rmid_forced")
+
+
+def check_id(container_id: str) -> None:
+    """Container ids are file names: letters, digits and «_+-.»."""
+    if not container_id:
+        raise InvalidArgument("container id cannot be empty")
+    if container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id) or len(container_id) > 1024:
+        raise InvalidArgument("invalid container ID format")
+
+
+def check_config(config: Config) -> None:
+    """Runs all checks. InvalidArgument or Unsupported from the first that objects."""
+    for check in (_version, _root, _process, _namespaces, _hostname, _user_namespace, _sysctls, _hooks, _unsupported):
+        check(config)
+
+
+def _version(config: Config) -> None:
+    major = config.oci_version.split(".")[0]
+    if major not in ("1", ""):
+        raise InvalidArgument(f'unsupported ociVersion "{config.oci_version}"')
+
+
+def _root(config: Config) -> None:
+    if config.root is None or not config.root.path:
+        raise InvalidArgument("root must be specified")
+
+
+def _process(config: Config) -> None:
+    process = config.process
+    if process is None:
+        raise InvalidArgument("process property must not be empty")
+    if not process.args:
+        raise InvalidArgument("args must not be empty")
+    if not process.cwd:
+        raise InvalidArgument("Cwd property must not be empty")
+    if not process.cwd.startswith("/"):
+        raise InvalidArgument("Cwd must be an absolute path")
+    for text in (*process.args, *process.env, process.cwd):
+        if "\0" in text:
+            raise InvalidArgument("args, env and cwd must not contain NUL bytes")
+
+
+def _namespaces(config: Config) -> None:
+    seen: set[str] = set()
+    for namespace in config.linux.namespaces:
+        if namespace.type not in _NAMESPACES:
+            raise InvalidArgument(f'invalid namespace type "{namespace.type}"')
+        if namespace.type in seen:
+            raise InvalidArgument(f'malformed spec file: duplicated ns "{namespace.type}"')
+        if namespace.path and not namespace.path.startswith("/"):
+            raise InvalidArgument(f'path for namespace "{namespace.type}" must be absolute: "{namespace.path}"')
+        seen.add(namespace.type)
+    if "time" in seen:
+        raise Unsupported("time namespaces are not supported")
+    if "mount" not in seen and (config.linux.masked_paths or config.linux.readonly_paths):
+        raise InvalidArgument("unable to restrict sys entries without a private MNT namespace")
+    if "mount" not in seen and config.mounts:
+        raise InvalidArgument("mounts need a private mount namespace")
+
+
+def _hostname(config: Config) -> None:
+    if config.linux.namespace("uts") is None:
+        if config.hostname:
+            raise InvalidArgument("unable to set hostname without a private UTS namespace")
+        if config.domainname:
+            raise InvalidArgument("unable to set domainname without a private UTS namespace")
+
+
+def _user_namespace(config: Config) -> None:
+    user = config.linux.namespace("user")
+    mappings = config.linux.uid_mappings or config.linux.gid_mappings
+    if user is None:
+        if mappings:
+            raise InvalidArgument("user namespace mappings specified, but user namespace isn't enabled in the config")
+    elif not user.path and not (config.linux.uid_mappings and config.linux.gid_mappings):
+        raise InvalidArgument("User namespaces enabled, but no uid or gid mappings found.")
+
+
+def _sysctls(config: Config) -> None:
+    """Only what belongs to a namespace of the container may be set: anything else would change the host."""
+    for name in config.linux.sysctl:
+        key = name.replace("/", ".")
+        if ".." in name or key.startswith("."):
+            raise InvalidArgument(f'sysctl "{name}" is not in a separate kernel namespace')
+        if key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
+            needed = "ipc"
+        elif key.startswith("net."):
+            needed = "network"
+        elif key in ("kernel.domainname", "kernel.hostname"):
+            needed = "uts"
+            if key == "kernel.hostname":
+                raise InvalidArgument(f'sysctl "{name}" is not allowed as it conflicts with the OCI "hostname" field')
+        else:
+            raise InvalidArgument(f'sysctl "{name}" is not in a separate kernel namespace')
+        if config.linux.namespace(needed) is None:
+            raise InvalidArgument(f'sysctl "{name}" is not allowed in the hosts {needed} namespace')
+
+
+def _hooks(config: Config) -> None:
+    for name, hooks in config.hooks.as_dict().items():
+        for hook in hooks:
+            if not hook.path.startswith("/"):
+                raise InvalidArgument(f'hook {name}: path "{hook.path}" must be absolute')
+            if hook.timeout is not None and hook.timeout <= 0:
+                raise InvalidArgument(f'hook {name}: timeout of "{hook.path}" must be greater than zero')
+
+
+def _unsupported(config: Config) -> None:
+    for name in config.linux.unsupported:
+        raise Unsupported(f"{name} is not supported")
+    process = config.process
+    if process is not None and process.scheduler is not None:
+        raise Unsupported("process.scheduler is not supported")
+    if process is not None and process.io_priority is not None:
+        raise Unsupported("process.ioPriority is not supported")
+    if config.linux.personality not in ("", "LINUX"):
+        raise Unsupported(f"linux.personality {config.linux.personality} is not supported")
