@@ -39,7 +39,10 @@ class ImageArchive:
         raise NotImplementedError
 
     def save(self, images: Mapping[str, Sequence[Reference]]) -> ByteStream:
-        """A tar of these images (id → references to write with it; none is allowed), that Docker of any age, podman and skopeo load.
+        """
+
+         tar of these images (id → references to write with it; none is allowed), that Docker of any age, podman and
+        skopeo load.
 
         Raises NotFound for an unknown id, before the first byte.
         """
@@ -48,7 +51,8 @@ class ImageArchive:
     def load(self, stream: Readable, progress: Callable[[Progress], None] | None = None) -> tuple[Loaded, ...]:
         """Takes in every image of a docker-archive or OCI layout (plain, gzip, zstd, bzip2 or xz).
 
-        Raises InvalidArgument or DataLoss when the archive or something in it is not what it says; images that came before it in the archive stay.
+        Raises InvalidArgument or DataLoss when the archive or something in it is not what it says; images that came
+        before it in the archive stay.
         """
         raise NotImplementedError
 
@@ -61,7 +65,9 @@ class ImageArchive:
         message: str = "",
         created: str,
     ) -> str:
-        """Makes an image of one layer from a tar (compressed or not); its id. `config` is the image's section of defaults; `created` RFC 3339.
+        """Makes an image of one layer from a tar (compressed or not); its id.
+
+        `config` is the image's section of defaults; `created` RFC 3339.
 
         Raises as Lease.register does.
         """

@@ -1,15 +1,41 @@
-"""Layers: unpacked once, named by what they contain, kept while an image, a container, a child or a lease needs them."""
+"""Layers: unpacked once, named by what they contain, kept while an image, a container, a child or a lease needs them.
+
+    layerdb/sha256/<chain id>/{cache-id,diff,parent,size,tar-split.json.gz}     a committed layer; all text without a newline
+    layerdb/tmp/write-…, remove-…                                               half made, half removed (root.py)
+    layerdb/tmp/unclaimed-<chain id>                                            committed, but not yet anybody's
+
+A layer is first staged (unpacked, nothing else knows it), then committed onto a parent: the order of a download need
+not be that of the chain, and one sync serves many layers.
+"""
 
 from __future__ import annotations
 
+import os
+import threading
+
+from wherry import trace
+from wherry.errors import DataLoss, NotFound
+from wherry.linux.file import read, sync_folder
+from wherry.linux.filesystem import syncfs
+from wherry.oci.digest import InvalidDigest, hex_of, next_chain_id, parse_digest
 from wherry.record import Record
+from wherry.store.compression import decompress
+from wherry.store.splitting import SplitNotes
+from wherry.store.stream import ByteStream
+from wherry.store.tarread import TarReader
+from wherry.store.tarsplit import assemble
+from wherry.store.tree import Root, remove_path
+from wherry.store.unpack import Unpacker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, MutableSequence, Sequence
     from typing import Self
 
     from wherry.store.root import DataRoot
-    from wherry.store.stream import ByteStream, Readable
+    from wherry.store.stream import Readable
+
+TAR_SPLIT = "tar-split.json.gz"
 
 
 class Layer(Record):
@@ -22,6 +48,15 @@ class Layer(Record):
     cache_id: str
 
 
+class Staged(Record):
+    """A layer that was unpacked and waits for its place: `note` is its folder in layerdb/tmp."""
+
+    diff_id: str
+    size_bytes: int
+    cache_id: str
+    note: str
+
+
 class Lease:
     """Protects layers for as long as its `with` block runs: what is registered or held through it stays.
 
@@ -29,69 +64,325 @@ class Lease:
     meanwhile needs its layers); after `keep()` they stay for the next attempt, until `LayerStore.collect()`.
     """
 
+    def __init__(self, store: LayerStore) -> None:
+        self._store = store
+        self._held: MutableSequence[str] = []
+        self._staged: dict[str, Staged] = {}
+        self._keep = False
+
     def register(self, stream: Readable, parent: str = "", *, expected_diff_id: str = "") -> Layer:
         """Unpacks a layer's tar (plain, gzip, zstd, bzip2 or xz, by its first bytes) on top of the chain `parent`.
 
         Hashes, unpacks and notes the tar-split in one pass; synced to disk when it returns; when the same layer is
         there already, that one is returned. The stream is read to its end, so a caller can check a digest of his own.
-        Raises NotFound for an unknown parent, InvalidArgument for what is not a tar or leaves the layer's folder, DataLoss when
-        the content is cut or not `expected_diff_id`, OSError when the disk is full. Nothing is left behind then.
+        Raises NotFound for an unknown parent, InvalidArgument for what is not a tar or leaves the layer's folder,
+        DataLoss when the content is cut or not `expected_diff_id`, OSError when the disk is full. Nothing is left
+        behind then.
         """
-        raise NotImplementedError
+        if parent:
+            self.hold(parent)
+        return self.commit((self.stage(stream, expected_diff_id=expected_diff_id),), parent)[0]
+
+    def stage(self, stream: Readable, *, expected_diff_id: str = "") -> Staged:
+        """Unpacks a layer's tar without a place in a chain; may run in several threads at once. Raises as `register`."""
+        staged = self._store.stage(stream, expected_diff_id)
+        self._staged[staged.note] = staged
+        return staged
+
+    def commit(self, staged: Sequence[Staged], parent: str = "") -> tuple[Layer, ...]:
+        """Puts staged layers on the chain `parent`, lowest first, and syncs once. Raises NotFound for an unknown parent.
+
+        One that the store has already is dropped in favour of that.
+        """
+        layers = self._store.commit(staged, parent, self._held)
+        for one in staged:
+            self._staged.pop(one.note, None)
+        return layers
 
     def hold(self, chain_id: str) -> Layer:
         """The layer, protected. Raises NotFound."""
-        raise NotImplementedError
+        self._store.retain(chain_id)
+        self._held.append(chain_id)
+        return self._store.get(chain_id)
 
     def keep(self) -> None:
         """Leaves unneeded layers in place at the end."""
-        raise NotImplementedError
+        self._keep = True
+
+    def close(self) -> None:
+        """Ends the protection."""
+        staged, self._staged = self._staged, {}
+        for one in staged.values():
+            self._store.drop(one)
+        held, self._held = self._held, []
+        for chain_id in held:
+            self._store.claim(chain_id)
+        for chain_id in reversed(held):
+            self._store.release(chain_id, keep=self._keep)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        raise NotImplementedError
+        self.close()
 
 
 class LayerStore:
-    """All layers of a data root. Safe to use from several threads."""
+    """All layers of a data root. Safe to use from several threads.
+
+    `damaged` names the folders of layers that cannot be used since a file of theirs is missing or makes no sense; they
+    are left alone.
+    """
 
     def __init__(self, root: DataRoot) -> None:
-        raise NotImplementedError
+        self._root = root
+        self._lock = threading.RLock()
+        self._layers: dict[str, Layer] = {}
+        self._users: dict[str, int] = {}
+        self.damaged: tuple[str, ...] = ()
+        self._load()
+
+    def _load(self) -> None:
+        folder = f"{self._root.layerdb}/sha256"
+        damaged = []
+        for name in os.listdir(folder):
+            try:
+                self._layers[f"sha256:{name}"] = _read_layer(folder, name)
+            except (OSError, ValueError, InvalidDigest):
+                damaged.append(f"{folder}/{name}")
+        damaged += [
+            f"{folder}/{hex_of(layer.chain_id)}"
+            for layer in self._layers.values()
+            if layer.parent and layer.parent not in self._layers
+        ]
+        self.damaged = tuple(sorted(damaged))
+        for layer in self._layers.values():
+            if layer.parent:
+                self._users[layer.parent] = self._users.get(layer.parent, 0) + 1
 
     def lease(self) -> Lease:
         """A new lease, to be used with `with`."""
-        raise NotImplementedError
+        return Lease(self)
 
     def get(self, chain_id: str) -> Layer:
         """Raises NotFound: `layer does not exist`."""
-        raise NotImplementedError
+        layer = self._layers.get(chain_id)
+        if layer is None:
+            raise NotFound("layer does not exist")
+        return layer
 
     def list(self) -> tuple[Layer, ...]:
         """All committed layers."""
-        raise NotImplementedError
+        with self._lock:
+            return tuple(self._layers.values())
 
     def chain(self, chain_id: str) -> tuple[Layer, ...]:
         """The layer and all below it, lowest first; none for "". Raises NotFound."""
-        raise NotImplementedError
+        found: list[Layer] = []
+        while chain_id:
+            layer = self.get(chain_id)
+            found.append(layer)
+            chain_id = layer.parent
+        return tuple(reversed(found))
 
     def size(self, chain_id: str) -> int:
         """Bytes in the files of the whole chain: an image's size."""
-        raise NotImplementedError
+        return sum(layer.size_bytes for layer in self.chain(chain_id))
 
     def retain(self, chain_id: str) -> None:
         """One more user of the chain (an image or a container). Raises NotFound."""
-        raise NotImplementedError
+        with self._lock:
+            self.get(chain_id)
+            self._users[chain_id] = self._users.get(chain_id, 0) + 1
 
-    def release(self, chain_id: str) -> tuple[Layer, ...]:
-        """One user less; removes and returns the layers that nobody needs any longer, topmost first."""
-        raise NotImplementedError
+    def release(self, chain_id: str, *, keep: bool = False) -> tuple[Layer, ...]:
+        """One user less; removes and returns the layers that nobody needs any longer, topmost first.
+
+        With `keep` they stay until `collect`.
+        """
+        removed: list[tuple[Layer, str]] = []
+        with self._lock:
+            self._users[chain_id] = self._users.get(chain_id, 0) - 1
+            while chain_id and not keep and self._users.get(chain_id, 0) <= 0 and chain_id in self._layers:
+                layer, note = self._detach(chain_id)
+                removed.append((layer, note))
+                chain_id = layer.parent
+        for _, note in removed:
+            self._root.discard(note)
+        return tuple(layer for layer, _ in removed)
+
+    def _detach(self, chain_id: str) -> tuple[Layer, str]:
+        """Takes a layer out of the store: its note in layerdb/tmp is what is left to discard."""
+        name = hex_of(chain_id)
+        note = f"{self._root.half_made}/remove-{name}-{os.urandom(4).hex()}"
+        trace.step("layer remove", chain_id)
+        os.rename(f"{self._root.layerdb}/sha256/{name}", note)
+        trace.step("layer removed", chain_id)
+        layer = self._layers.pop(chain_id)
+        self._users.pop(chain_id, None)
+        if layer.parent:
+            self._users[layer.parent] = self._users.get(layer.parent, 0) - 1
+        return layer, note
 
     def collect(self) -> tuple[Layer, ...]:
-        """Removes and returns all layers that nobody needs."""
-        raise NotImplementedError
+        """Removes and returns all layers that nobody needs. Call it when all users have been counted."""
+        return self._collect(None)
+
+    def collect_unclaimed(self) -> tuple[Layer, ...]:
+        """Removes and returns what a pull or load left that died between its layers and its image.
+
+        For the start of a daemon, when images and containers have been counted.
+        """
+        folder = self._root.half_made
+        names = [name for name in os.listdir(folder) if name.startswith("unclaimed-")]
+        removed = self._collect({"sha256:" + name.removeprefix("unclaimed-") for name in names})
+        for name in names:
+            remove_path(f"{folder}/{name}")
+        return removed
+
+    def _collect(self, among: set[str] | None) -> tuple[Layer, ...]:
+        removed: MutableSequence[Layer] = []
+        while True:
+            with self._lock:
+                unneeded = [
+                    one for one in self._layers
+                    if self._users.get(one, 0) <= 0 and (among is None or one in among)]  # fmt: skip
+                notes = [self._detach(chain_id) for chain_id in unneeded]
+            if not notes:
+                return tuple(removed)
+            for layer, note in notes:
+                self._root.discard(note)
+                removed.append(layer)
 
     def open_tar(self, chain_id: str) -> ByteStream:
-        """The layer's tar, byte for byte as it was registered. Raises DataLoss while reading when the files were changed."""
-        raise NotImplementedError
+        """The layer's tar, byte for byte as it was registered.
+
+        Raises NotFound at once, DataLoss while reading when the files were changed.
+        """
+        return ByteStream(self._tar(self.get(chain_id)))
+
+    def _tar(self, layer: Layer) -> Generator[bytes, None, None]:
+        split_path = f"{self._root.layerdb}/sha256/{hex_of(layer.chain_id)}/{TAR_SPLIT}"
+        with open(split_path, "rb") as split, Root(self._root.overlay.diff(layer.cache_id)) as files:
+            yield from assemble(split, files.open_file)
+
+    # What leases are made of.
+
+    def stage(self, stream: Readable, expected_diff_id: str = "") -> Staged:
+        """Unpacks a tar into a folder that only a note in layerdb/tmp knows of. For Lease."""
+        cache_id = self._root.overlay.new_id()
+        note = f"{self._root.half_made}/write-{os.urandom(8).hex()}"
+        os.mkdir(note, 0o700)
+        try:
+            # First the note, then what it names: a crash in between leaves nothing that nobody knows.
+            _write(f"{note}/cache-id", cache_id)
+            trace.step("layer stage", cache_id)
+            diff = self._root.overlay.create(cache_id)
+            diff_id, size = self._unpack(stream, diff, note, cache_id)
+            trace.step("layer unpacked", cache_id)
+            if expected_diff_id and diff_id != expected_diff_id:
+                raise DataLoss(f"layer verification failed: wrong diff id calculated on extraction {diff_id}, "
+                               f"expected {expected_diff_id}")  # fmt: skip
+            _write(f"{note}/diff", diff_id)
+            _write(f"{note}/size", str(size))
+        except BaseException:
+            self._root.discard(note)
+            raise
+        return Staged(diff_id=diff_id, size_bytes=size, cache_id=cache_id, note=note)
+
+    def _unpack(self, stream: Readable, diff: str, note: str, cache_id: str) -> tuple[str, int]:
+        _, plain = decompress(stream)
+        reader = TarReader(plain)
+        with SplitNotes(f"{note}/{TAR_SPLIT}", f"{self._root.overlay.path}/{cache_id}/replaced", reader) as notes:
+            unpacker = Unpacker(diff, whiteouts=True, notes=notes)
+            unpacker.run(reader)
+            notes.finish()
+        return reader.source.digest, unpacker.size_bytes
+
+    def drop(self, staged: Staged) -> None:
+        """Removes a staged layer. For Lease."""
+        self._root.discard(staged.note)
+
+    def commit(self, staged: Iterable[Staged], parent: str, held: MutableSequence[str]) -> tuple[Layer, ...]:
+        """Gives staged layers their places; their chain ids are retained and added to `held`. For Lease."""
+        below = parent
+        planned: list[tuple[Staged, Layer | None, str]] = []
+        with self._lock:
+            below_cache = self.get(parent).cache_id if parent else ""
+            for one in staged:
+                chain_id = next_chain_id(below, one.diff_id)
+                known = self._layers.get(chain_id)
+                planned.append((one, known, below))
+                if known is None:
+                    if below:
+                        self._root.overlay.put_on(one.cache_id, below_cache)
+                        _write(f"{one.note}/parent", below)
+                    below_cache = one.cache_id
+                else:
+                    below_cache = known.cache_id
+                    self.retain(chain_id)
+                    held.append(chain_id)
+                below = chain_id
+        if any(known is None for _, known, _ in planned):
+            self._sync()
+        return tuple(self._place(one, known, under, held) for one, known, under in planned)
+
+    def _sync(self) -> None:
+        fd = os.open(self._root.overlay.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
+
+    def _place(self, one: Staged, known: Layer | None, parent: str, held: MutableSequence[str]) -> Layer:
+        chain_id = next_chain_id(parent, one.diff_id)
+        with self._lock:
+            # Another thread may have been faster since.
+            layer = known or self._layers.get(chain_id)
+            if layer is None:
+                layer = Layer(chain_id=chain_id, diff_id=one.diff_id, parent=parent, size_bytes=one.size_bytes,
+                              cache_id=one.cache_id)  # fmt: skip
+                self._rename(one, layer)
+            if known is None:
+                self.retain(chain_id)
+                held.append(chain_id)
+        if layer.cache_id != one.cache_id:
+            self._root.discard(one.note)
+        return layer
+
+    def _rename(self, one: Staged, layer: Layer) -> None:
+        name = hex_of(layer.chain_id)
+        folder = f"{self._root.layerdb}/sha256"
+        os.mkdir(f"{self._root.half_made}/unclaimed-{name}")
+        trace.step("layer commit", layer.chain_id)
+        os.rename(one.note, f"{folder}/{name}")
+        trace.step("layer committed", layer.chain_id)
+        sync_folder(folder)
+        self._layers[layer.chain_id] = layer
+        if layer.parent:
+            self._users[layer.parent] = self._users.get(layer.parent, 0) + 1
+
+    def claim(self, chain_id: str) -> None:
+        """The layer's lease ends: what happens to it next is no half-made thing any longer. For Lease."""
+        remove_path(f"{self._root.half_made}/unclaimed-{hex_of(chain_id)}")
+
+
+def _read_layer(folder: str, name: str) -> Layer:
+    def field(file: str) -> str:
+        return read(f"{folder}/{name}/{file}").decode().strip()
+
+    chain_id = parse_digest(f"sha256:{name}")
+    try:
+        parent = parse_digest(field("parent"))
+    except FileNotFoundError:
+        parent = ""
+    return Layer(chain_id=chain_id, diff_id=parse_digest(field("diff")), parent=parent, size_bytes=int(field("size")),
+                 cache_id=field("cache-id"))  # fmt: skip
+
+
+def _write(path: str, content: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, content.encode())
+    finally:
+        os.close(fd)

@@ -1,82 +1,220 @@
-"""Container layers: a writable folder on top of an image's layers, and the tree that both make."""
+"""Container layers: a writable folder on top of an image's layers, and the tree that both make.
+
+    layerdb/mounts/<container id>/mount-id    the cache id of the writable layer
+    layerdb/mounts/<container id>/init-id     the cache id of the init layer below it (initlayer.py)
+    layerdb/mounts/<container id>/parent      the chain id of the image; absent for an empty one
+
+Nothing here is synced: a container's files are its own affair, and the engine syncs its configuration.
+"""
 
 from __future__ import annotations
 
-from wherry.record import Record
+import os
+import threading
+
+from wherry import trace
+from wherry.errors import Conflict, NotFound
+from wherry.linux.file import read
+from wherry.store import changes as differences
+from wherry.store import initlayer, overlaymount
+from wherry.store.overlay import unmount
+from wherry.store.overlaymount import Overlay
+from wherry.store.pack import pack
+from wherry.store.stack import Stack
+from wherry.store.stream import ByteStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from wherry.store.changes import Change
+    from wherry.store.initlayer import Step
     from wherry.store.layers import LayerStore
     from wherry.store.root import DataRoot
-    from wherry.store.stream import ByteStream
-
-MODIFIED, ADDED, DELETED = 0, 1, 2
-
-
-class Change(Record):
-    """A difference between a container and its image. `kind`: 0 modified, 1 added, 2 deleted; `path` is absolute."""
-
-    kind: int
-    path: str
-
-
-class Overlay(Record):
-    """The folders of one overlay mount, absolute; `lower` topmost first. `target` is where `mount` attaches it."""
-
-    lower: tuple[str, ...]
-    upper: str
-    work: str
-    target: str
 
 
 class ContainerLayers:
     """The writable layers of a data root. Operations on one container are serialised by its caller."""
 
     def __init__(self, root: DataRoot, layers: LayerStore) -> None:
-        raise NotImplementedError
+        self._root = root
+        self._layers = layers
+        self._lock = threading.Lock()
+        self._mounts: dict[str, int] = {}
+        self._plans: dict[str, tuple[Step, ...]] = {}
+        self._parents: dict[str, str] = {}
+        for container_id in os.listdir(f"{root.layerdb}/mounts"):
+            parent = self._field(container_id, "parent")
+            if parent:
+                try:
+                    layers.retain(parent)
+                except NotFound:
+                    continue  # damaged: it can be removed, and mounting it says what is missing
+            self._parents[container_id] = parent
 
     def create(self, container_id: str, chain_id: str = "") -> None:
         """Makes the writable layer of a container over an image's chain ("" for an empty one).
 
-        Raises NotFound for an unknown chain, Conflict when the container has one.
+        Raises NotFound for an unknown chain, Conflict when the container has one, Unsupported beyond 128 layers.
         """
-        raise NotImplementedError
+        place = f"{self._root.layerdb}/mounts/{container_id}"
+        if os.path.lexists(place):
+            raise Conflict(f'container "{container_id}" has a writable layer already')
+        parent = ""
+        if chain_id:
+            self._layers.retain(chain_id)
+            parent = self._layers.get(chain_id).cache_id
+        overlay = self._root.overlay
+        mount_id = overlay.new_id()
+        init_id = f"{mount_id}-init"
+        note = f"{self._root.half_made}/mount-{mount_id}"
+        try:
+            os.mkdir(note, 0o755)
+            _write(f"{note}/mount-id", mount_id)
+            _write(f"{note}/init-id", init_id)
+            if chain_id:
+                _write(f"{note}/parent", chain_id)
+            trace.step("container layer create", container_id)
+            init = overlay.create(init_id)
+            if parent:
+                overlay.put_on(init_id, parent)
+            initlayer.apply(self._plan(chain_id, init_id), init)
+            overlay.create(mount_id)
+            overlay.put_on(mount_id, init_id)
+            trace.step("container layer commit", container_id)
+            os.rename(note, place)
+            trace.step("container layer committed", container_id)
+        except BaseException:
+            self._root.discard(note)
+            if chain_id:
+                self._layers.release(chain_id)
+            raise
+        self._parents[container_id] = chain_id
+
+    def _plan(self, chain_id: str, init_id: str) -> tuple[Step, ...]:
+        steps = self._plans.get(chain_id)
+        if steps is None:
+            with Stack(self._root.overlay.lower_folders(init_id)) as image:
+                steps = initlayer.plan(image)
+            if len(self._plans) > 1000:
+                self._plans.clear()
+            self._plans[chain_id] = steps
+        return steps
 
     def list(self) -> tuple[str, ...]:
         """Ids of the containers that have a writable layer."""
-        raise NotImplementedError
+        return tuple(sorted(os.listdir(f"{self._root.layerdb}/mounts")))
 
     def overlay(self, container_id: str) -> Overlay:
         """What to mount, for callers that mount it themselves. Raises NotFound."""
-        raise NotImplementedError
+        mount_id = self._mount_id(container_id)
+        lower = tuple(f"l/{link}" for link in self._root.overlay.lower(mount_id))
+        return Overlay(base=self._root.overlay.path, lower=lower, upper=f"{mount_id}/diff", work=f"{mount_id}/work",
+                       target=f"{mount_id}/merged")  # fmt: skip
 
     def mount(self, container_id: str) -> str:
         """Mounts the container's tree; its path (`overlay2/<id>/merged`). Mounts are counted: each needs its unmount.
 
-        Raises NotFound for an unknown container.
+        One that is still there from an earlier life of the daemon is taken over. Raises NotFound for an unknown
+        container.
         """
-        raise NotImplementedError
+        overlay = self.overlay(container_id)
+        path = overlay.target_path
+        with self._lock:
+            count = self._mounts.get(container_id, 0)
+            if not count:
+                try:
+                    os.mkdir(path, 0o755)
+                except FileExistsError:
+                    pass
+                if not os.path.ismount(path):
+                    overlaymount.mount(overlay)
+            self._mounts[container_id] = count + 1
+        return path
 
     def unmount(self, container_id: str) -> None:
         """Undoes one mount; the last one takes the tree away. Harmless when it is not mounted."""
-        raise NotImplementedError
+        with self._lock:
+            count = self._mounts.pop(container_id, 0)
+            if count > 1:
+                self._mounts[container_id] = count - 1
+                return
+            self._detach(container_id)
+
+    def _detach(self, container_id: str) -> None:
+        mount_id = self._field(container_id, "mount-id")
+        path = f"{self._root.overlay.path}/{mount_id}/merged"
+        if mount_id and os.path.isdir(path):
+            unmount(path)
+            os.rmdir(path)
 
     def remove(self, container_id: str) -> None:
         """Removes the writable layer with everything in it (unmounts it first). Raises NotFound."""
-        raise NotImplementedError
+        mount_id = self._mount_id(container_id)
+        with self._lock:
+            self._mounts.pop(container_id, None)
+            self._detach(container_id)
+        note = f"{self._root.half_made}/unmount-{mount_id}"
+        trace.step("container layer remove", container_id)
+        os.rename(f"{self._root.layerdb}/mounts/{container_id}", note)
+        trace.step("container layer removed", container_id)
+        self._root.discard(note)
+        chain_id = self._parents.pop(container_id, "")
+        if chain_id:
+            self._layers.release(chain_id)
 
     def changes(self, container_id: str) -> tuple[Change, ...]:
         """What `docker diff` shows, sorted by path. Raises NotFound."""
-        raise NotImplementedError
+        mount_id = self._mount_id(container_id)
+        upper = os.open(self._root.overlay.diff(mount_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with Stack(self._root.overlay.lower_folders(mount_id)) as lower:
+                return differences.changes(upper, lower)
+        finally:
+            os.close(upper)
 
     def open_diff(self, container_id: str) -> ByteStream:
         """The writable layer as a layer's tar, with whiteouts: what `commit` registers. Raises NotFound."""
-        raise NotImplementedError
+        return pack(self._root.overlay.diff(self._mount_id(container_id)), whiteouts=True)
 
     def open_export(self, container_id: str) -> ByteStream:
         """The container's whole tree as a tar: what `export` writes. Mounts it while it is read. Raises NotFound."""
-        raise NotImplementedError
+        self._mount_id(container_id)
+        return ByteStream(self._export(container_id))
+
+    def _export(self, container_id: str) -> Generator[bytes, None, None]:
+        path = self.mount(container_id)
+        try:
+            with pack(path) as stream:
+                yield from stream
+        finally:
+            self.unmount(container_id)
 
     def size(self, container_id: str) -> tuple[int, int]:
         """(bytes in the writable layer, bytes in it and all below): `ps -s`. Raises NotFound."""
-        raise NotImplementedError
+        upper = os.open(self._root.overlay.diff(self._mount_id(container_id)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            own = differences.size_of_tree(upper)
+        finally:
+            os.close(upper)
+        return own, own + self._layers.size(self._field(container_id, "parent"))
+
+    def _mount_id(self, container_id: str) -> str:
+        mount_id = self._field(container_id, "mount-id")
+        if not mount_id:
+            raise NotFound(f'container "{container_id}" has no writable layer')
+        return mount_id
+
+    def _field(self, container_id: str, file: str) -> str:
+        try:
+            return read(f"{self._root.layerdb}/mounts/{container_id}/{file}").decode().strip()
+        except FileNotFoundError:
+            return ""
+
+
+def _write(path: str, content: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, content.encode())
+    finally:
+        os.close(fd)

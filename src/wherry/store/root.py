@@ -1,41 +1,163 @@
 """The data root: where everything lies on disk, who may use it, and what is cleaned up when it is opened.
 
-<root>/wherry.lock                            held while a daemon uses the root
-<root>/image/overlay2/repositories.json       references.py
-<root>/image/overlay2/imagedb/…               images.py
-<root>/image/overlay2/layerdb/…               layers.py, mounts.py
-<root>/image/overlay2/distribution/…          distribution.py
-<root>/overlay2/<cache id>/…                  overlay.py
-<root>/containers volumes network             of the engine and the network room
+    <root>/wherry.lock                            held while a daemon uses the root
+    <root>/image/overlay2/repositories.json       references.py
+    <root>/image/overlay2/imagedb/…               images.py
+    <root>/image/overlay2/layerdb/…               layers.py, mounts.py
+    <root>/image/overlay2/distribution/…          distribution.py
+    <root>/overlay2/<cache id>/…                  overlay.py
+    <root>/tmp                                    for files without a name
+    <root>/containers volumes network             of the engine and the network room
+
+Whatever is made in several steps is noted first: a folder `layerdb/tmp/<what>-<random>` that says which cache ids
+belong to it. It is renamed into its place when all is done, and so is what is to be removed, the other way round.
+What still lies in `layerdb/tmp` when a root is opened was half made, or half removed, and goes: nobody has to guess
+from the thousands of folders in `overlay2` which are in use (BuildKit keeps some there that only it knows).
 """
 
 from __future__ import annotations
+
+import fcntl
+import os
+
+from wherry.errors import Unavailable, Unsupported
+from wherry.linux.file import read
+from wherry.store.overlay import OverlayFolder
+from wherry.store.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
+DRIVER = "overlay2"
+LOCK = "wherry.lock"
+CACHE_ID_FILES = ("cache-id", "mount-id", "init-id")
+
+# Files that a running dockerd keeps locked (bbolt uses flock as well).
+_DOCKERD_LOCKS = ("volumes/metadata.db", "buildkit/cache.db", "network/files/local-kv.db")
+_OTHER_DRIVERS = ("aufs", "btrfs", "devicemapper", "fuse-overlayfs", "vfs", "zfs")
+
 
 class DataRoot:
     """An opened data root of which this process is the only user."""
 
-    path: str
+    def __init__(self, path: str, lock_fd: int) -> None:
+        """Use `open`."""
+        self.path = path
+        self._lock_fd = lock_fd
+        self.image = f"{path}/image/{DRIVER}"
+        self.layerdb = f"{self.image}/layerdb"
+        self.imagedb = f"{self.image}/imagedb"
+        self.distribution = f"{self.image}/distribution"
+        self.repositories = f"{self.image}/repositories.json"
+        self.temporary = f"{path}/tmp"
+        self.half_made = f"{self.layerdb}/tmp"
+        self.overlay = OverlayFolder(f"{path}/{DRIVER}")
 
     @classmethod
     def open(cls, path: str) -> Self:
         """Makes the folders that are missing, takes the lock, and removes what a crash left half made.
 
-        Raises Unavailable when another process holds the lock, Unsupported when the root is one of another
-        storage driver only. What was committed is never removed.
+        Raises Unavailable when another process uses the root, Unsupported when its images are those of another
+        storage driver. What was committed is never removed.
         """
-        raise NotImplementedError
+        path = os.path.realpath(path)
+        _make_folder(path, 0o710)
+        lock_fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _lock(lock_fd, fcntl.LOCK_EX):
+                raise Unavailable(f'data root "{path}" is in use by another daemon')
+            _check_dockerd(path)
+            _check_driver(path)
+            root = cls(path, lock_fd)
+            root._make_folders()
+            root._recover()
+        except BaseException:
+            os.close(lock_fd)
+            raise
+        return root
 
     def close(self) -> None:
         """Gives the lock back."""
-        raise NotImplementedError
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _make_folders(self) -> None:
+        """Docker's folders with Docker's modes."""
+        for folder, mode in (
+            (f"{self.path}/image", 0o700), (self.image, 0o700), (self.imagedb, 0o700), (f"{self.imagedb}/content", 0o700),
+            (f"{self.imagedb}/content/sha256", 0o700), (f"{self.imagedb}/metadata", 0o700),
+            (f"{self.imagedb}/metadata/sha256", 0o700), (self.layerdb, 0o700), (f"{self.layerdb}/sha256", 0o755),
+            (f"{self.layerdb}/mounts", 0o755), (self.half_made, 0o755), (self.distribution, 0o700),
+            (self.overlay.path, 0o710), (self.overlay.links, 0o700), (self.temporary, 0o700),
+            (f"{self.path}/containers", 0o710), (f"{self.path}/volumes", 0o701),
+        ):  # fmt: skip
+            _make_folder(folder, mode)
+
+    def _recover(self) -> None:
+        for name in os.listdir(self.half_made):
+            self.discard(f"{self.half_made}/{name}")
+        committed = f"{self.layerdb}/sha256"
+        for name in os.listdir(committed):
+            if name.endswith("-removing"):  # dockerd's way to remove a layer
+                self.discard(f"{committed}/{name}")
+
+    def discard(self, note: str) -> None:
+        """Removes the overlay folders that a note names (unless something committed has them), then the note."""
+        for file in CACHE_ID_FILES:
+            try:
+                cache_id = read(f"{note}/{file}").decode(errors="replace").strip()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if cache_id and "/" not in cache_id and not cache_id.startswith("."):
+                self.overlay.remove(cache_id)
+        remove_path(note)
+
+
+def _make_folder(path: str, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        os.mkdir(path, mode)
+    os.chmod(path, mode)  # whatever the umask
+
+
+def _lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_dockerd(path: str) -> None:
+    for name in _DOCKERD_LOCKS:
+        try:
+            fd = os.open(f"{path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if not _lock(fd, fcntl.LOCK_SH):
+                raise Unavailable(f'data root "{path}" is in use by dockerd', hint="stop dockerd, or use another --data-root")
+        finally:
+            os.close(fd)
+
+
+def _check_driver(path: str) -> None:
+    try:
+        found = os.listdir(f"{path}/image")
+    except FileNotFoundError:
+        return
+    others = sorted(set(found) & set(_OTHER_DRIVERS))
+    if others and DRIVER not in found:
+        raise Unsupported(f'data root "{path}" was written with the storage driver {others[0]}; only {DRIVER} is supported')

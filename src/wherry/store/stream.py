@@ -1,7 +1,7 @@
 """The one kind of stream that this room hands out: chunks to iterate over, or bytes to read, whichever suits the caller.
 
-A generator does the work, so nothing happens before the first byte is asked for, and closing the stream runs the generator's
-clean-up (files closed, mounts undone).
+A generator does the work, so nothing happens before the first byte is asked for, and closing the stream runs the
+generator's clean-up (files closed, mounts undone).
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ class ByteStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
