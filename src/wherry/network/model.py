@@ -72,6 +72,8 @@ class Network(Record):
     host_binding_ipv4: str = ""
     """Where ports are published when the request names no host address; empty: all addresses."""
     container_prefix: str = "eth"
+    has_configured_subnet: bool = False
+    """Whether the creator named the subnet; only then may containers ask for addresses."""
     is_default: bool = False
     """One of bridge, host, none: cannot be removed, has no DNS, takes no aliases and no static addresses."""
 
@@ -131,8 +133,8 @@ class Sandbox(Record):
     """A container's network namespace, seen from outside. The descriptors stay the caller's.
 
     `inside(sockets, nft)` is the engine's way of working inside a namespace (a child of the zygote; the shim's
-    `NetnsRequest`): it opens the sockets, then applies the nft text, in which `$port0`, `$port1` … stand for the ports that
-    the sockets got, and returns the descriptors, which are this room's from then on. It may be called from any thread.
+    `NetnsRequest`): it opens the sockets, then applies the nft text, in which `$port0`, `$port1` … stand for the
+    ports that the sockets got, and returns the descriptors, which are this room's from then on. Any thread may call it.
     """
 
     container_id: str
@@ -146,7 +148,7 @@ class Sandbox(Record):
 
 
 class PortRequest(Record):
-    """`-p host_ip:host_port-host_port_end:container_port/protocol`. A host port of 0 is chosen from the ephemeral ones."""
+    """`-p host_ip:host_port-host_port_end:container_port/protocol`. Host port 0: one of the ephemeral ports."""
 
     container_port: int
     protocol: str = "tcp"
@@ -228,7 +230,7 @@ def _plain(field: Any) -> Any:
 
 
 def _known(kind: type[Record], data: dict[str, Any]) -> dict[str, Any]:
-    return {name: _frozen(value) for name, value in data.items() if name in kind.__slots__}
+    return {name: _frozen(value) for name, value in data.items() if name in kind.__annotations__}
 
 
 def _frozen(value: Any) -> Any:
