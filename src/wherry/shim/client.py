@@ -25,8 +25,23 @@ from typing import TYPE_CHECKING, Any
 from wherry import errors
 from wherry.shim import protocol
 from wherry.shim.exitfile import read_exit
-from wherry.shim.protocol import (ArchiveRequest, AttachEnded, AttachRequest, ExecRequest, ExecState, Exited, LaunchRequest, LogFailed,
-                                  LogOptions, Lost, NetnsRequest, PathStat, SocketRequest, StartFailed)
+from wherry.shim.protocol import (
+    ArchiveRequest,
+    AttachEnded,
+    AttachRequest,
+    ExecRequest,
+    ExecState,
+    Exited,
+    LaunchRequest,
+    LogFailed,
+    LogOptions,
+    Lost,
+    NetnsRequest,
+    OutOfMemory,
+    PathStat,
+    SocketRequest,
+    StartFailed,
+)
 from wherry.shim.spawn import spawn_zygote
 
 if TYPE_CHECKING:
@@ -34,8 +49,26 @@ if TYPE_CHECKING:
 
     from wherry.shim.protocol import ShimEvent
 
-__all__ = ["ArchiveRequest", "AttachEnded", "AttachRequest", "ExecRequest", "ExecState", "Exited", "LaunchRequest", "LogFailed", "LogOptions",
-           "Lost", "NetnsRequest", "PathStat", "Shim", "SocketRequest", "StartFailed", "Zygote", "read_exit"]
+__all__ = [
+    "ArchiveRequest",
+    "AttachEnded",
+    "AttachRequest",
+    "ExecRequest",
+    "ExecState",
+    "Exited",
+    "LaunchRequest",
+    "LogFailed",
+    "LogOptions",
+    "Lost",
+    "NetnsRequest",
+    "OutOfMemory",
+    "PathStat",
+    "Shim",
+    "SocketRequest",
+    "StartFailed",
+    "Zygote",
+    "read_exit",
+]
 
 _MAX_FDS = 253  # SCM_MAX_FD, unix(7)
 _SO_SNDBUFFORCE = 32
@@ -55,27 +88,38 @@ async def _send(end: socket.socket, packet: bytes, fds: Sequence[int] = ()) -> N
     """Sends one packet with descriptors. Raises OSError (EPIPE, ECONNRESET) when nobody listens any more."""
     if len(fds) > _MAX_FDS:
         raise errors.InvalidArgument(f"{len(fds)} connections are more than fit into one message ({_MAX_FDS})")
-    loop = asyncio.get_running_loop()
     while True:
         try:
             socket.send_fds(end, [packet], list(fds))
         except BlockingIOError:
-            writable = loop.create_future()
-            copy = os.dup(end.fileno())  # the socket itself has a reader; a writer of its own keeps them apart
-            loop.add_writer(copy, lambda: writable.done() or writable.set_result(None))
-            try:
-                await writable
-            finally:
-                loop.remove_writer(copy)
-                os.close(copy)
+            with os.fdopen(os.dup(end.fileno())) as copy:  # the socket itself has a reader, and loops know one entry per number
+                await _ready(copy.fileno(), for_writing=True)
         else:
             return
+
+
+async def _ready(fd: int, *, for_writing: bool = False) -> None:
+    """Waits until something can be read from the descriptor, or written to it."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    (loop.add_writer if for_writing else loop.add_reader)(fd, tell)
+    try:
+        await ready
+    finally:
+        (loop.remove_writer if for_writing else loop.remove_reader)(fd)
 
 
 def _receive(end: socket.socket) -> tuple[bytes, list[int]]:
     """One packet and its descriptors; no bytes at the end. Raises BlockingIOError, ConnectionResetError."""
     waiting = fcntl.ioctl(end, FIONREAD, b"\0\0\0\0")  # all packets together, unix(7): enough for the first
-    packet, fds, flags, _ = socket.recv_fds(end, max(int.from_bytes(waiting, sys.byteorder), 1 << 12), _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    packet, fds, flags, _ = socket.recv_fds(
+        end, max(int.from_bytes(waiting, sys.byteorder), 1 << 12), _MAX_FDS, socket.MSG_CMSG_CLOEXEC
+    )
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise errors.Internal("message of a shim was cut short")
     return packet, fds
@@ -83,18 +127,12 @@ def _receive(end: socket.socket) -> tuple[bytes, list[int]]:
 
 async def _answer(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """The one answer that comes on a socket made for it; `Unavailable` when it closes without one. Errors are raised."""
-    loop = asyncio.get_running_loop()
     while True:
         try:
             packet, fds = _receive(end)
             break
         except BlockingIOError:
-            readable = loop.create_future()
-            loop.add_reader(end, lambda: readable.done() or readable.set_result(None))
-            try:
-                await readable
-            finally:
-                loop.remove_reader(end)
+            await _ready(end.fileno())
         except ConnectionResetError:
             packet, fds = b"", []
             break
@@ -137,7 +175,9 @@ class Zygote:
         pidfd = os.pidfd_open(self._pid)
         loop.add_reader(pidfd, self._reap, loop, self._pid, pidfd, self._gone, ours)
 
-    def _reap(self, loop: asyncio.AbstractEventLoop, pid: int, pidfd: int, gone: asyncio.Future[int], control: socket.socket) -> None:
+    def _reap(
+        self, loop: asyncio.AbstractEventLoop, pid: int, pidfd: int, gone: asyncio.Future[int], control: socket.socket
+    ) -> None:
         loop.remove_reader(pidfd)
         os.close(pidfd)
         status = os.waitpid(pid, 0)[1]
@@ -147,7 +187,7 @@ class Zygote:
         gone.set_result(os.waitstatus_to_exitcode(status))
 
     async def _ask(self, packet: bytes, fds: Sequence[int]) -> tuple[dict[str, Any], list[int], socket.socket]:
-        """Sends a request with a socket for its answer; the answer, its descriptors and that socket. Once more where the zygote had died."""
+        """Sends a request with a socket for its answer; the answer, its descriptors, the socket. Again if the zygote had died."""
         last = False
         while True:
             if self._control is None:
@@ -345,8 +385,16 @@ class Shim:
             self._waiting.pop(seq, None)
 
     async def start(self) -> None:
-        """Makes the container's process run; returns once it has been executed. Raises StartFailed; then an Exited follows."""
-        await self._order("start")
+        """Makes the container's process run; returns once it has been executed.
+
+        Raises StartFailed when it cannot: the container is removed again then, its clients are closed, the shim ends, and
+        no event follows.
+        """
+        try:
+            await self._order("start")
+        except StartFailed:
+            self.close()
+            raise
         self.started = True
 
     async def exec(self, request: ExecRequest) -> int:
@@ -388,8 +436,10 @@ class Shim:
         await self._order("close-stdin", exec_id=exec_id)
 
     async def release(self) -> None:
-        """The exit was recorded: the shim removes what the container left in the kernel and ends. Waits for that."""
-        self._released = True
+        """The exit was recorded: the shim ends when its clients have everything. What the container had in the kernel is gone.
+
+        A container that was not started yet is removed. Raises Conflict while it runs.
+        """
         with suppress(errors.Unavailable):
             await self._order("release")
         self.close()

@@ -91,6 +91,7 @@ class LaunchRequest(Record):
     runtime_root: str = ""  # folder of the runtime's state; "": <run_folder>/runtime
     systemd_cgroup: bool = False
     no_pivot: bool = False
+    seccomp_cache: str = ""  # folder for compiled filters; "": none
     terminal: bool = False
     console_size: tuple[int, int] = (0, 0)  # height, width; 0: not set
     open_stdin: bool = False
@@ -174,9 +175,15 @@ class AttachEnded(Record):
 
 
 class LogFailed(Record):
-    """Output could not be logged and is missing from the log (disk full, say); the container goes on. Told once per failing spell."""
+    """Output is missing from the log because it could not be written (disk full, say). Told once per failing spell."""
 
     message: str
+
+
+class OutOfMemory(Record):
+    """The kernel has killed a process of the running container for lack of memory."""
+
+    at_ns: int
 
 
 class Lost(Record):
@@ -205,9 +212,14 @@ class Hello(Record):
 
 
 if TYPE_CHECKING:
-    ShimEvent = Exited | AttachEnded | LogFailed | Lost
+    ShimEvent = Exited | AttachEnded | LogFailed | OutOfMemory | Lost
 
-EVENTS: Final[dict[str, type[Record]]] = {"exited": Exited, "attach-ended": AttachEnded, "log-failed": LogFailed}
+EVENTS: Final[dict[str, type[Record]]] = {
+    "exited": Exited,
+    "attach-ended": AttachEnded,
+    "log-failed": LogFailed,
+    "out-of-memory": OutOfMemory,
+}
 
 
 def pack(body: dict[str, Any], raw: bytes = b"") -> bytes:
@@ -285,7 +297,7 @@ def read_clients(body: dict[str, Any], raw: bytes, fds: tuple[int, ...]) -> tupl
         raise errors.InvalidArgument(f"{len(body['attach'])} connections were announced, {len(fds)} came")
     clients, at = [], 0
     for one, fd in zip(body["attach"], fds, strict=True):
-        clients.append((read_attach(one, raw[at:at + one["early"]]), fd))
+        clients.append((read_attach(one, raw[at : at + one["early"]]), fd))
         at += one["early"]
     return tuple(clients)
 
@@ -311,8 +323,12 @@ def read_exec(body: dict[str, Any], raw: bytes, fds: tuple[int, ...]) -> ExecReq
 
 def read_netns(body: dict[str, Any]) -> NetnsRequest:
     """The request of a netns message."""
-    return NetnsRequest(nft=body["nft"], sockets=tuple(
-        SocketRequest(**{**one, "address": tuple(one["address"]) if one["address"] else None}) for one in body["sockets"]))
+    return NetnsRequest(
+        nft=body["nft"],
+        sockets=tuple(
+            SocketRequest(**{**one, "address": tuple(one["address"]) if one["address"] else None}) for one in body["sockets"]
+        ),
+    )
 
 
 def read_exited(body: dict[str, Any] | None) -> Exited | None:
@@ -324,12 +340,13 @@ def read_hello(body: dict[str, Any]) -> Hello:
     """The shim's first answer."""
     values = {name: value for name, value in body.items() if name != "re"}
     values["exited"] = read_exited(body["exited"])
-    values["execs"] = tuple(ExecState(exec_id=one["exec_id"], pid=one["pid"], exited=read_exited(one["exited"]))
-                            for one in body["execs"])
+    values["execs"] = tuple(
+        ExecState(exec_id=one["exec_id"], pid=one["pid"], exited=read_exited(one["exited"])) for one in body["execs"]
+    )
     return Hello(**values)
 
 
-def event_message(event: Exited | AttachEnded | LogFailed) -> bytes:
+def event_message(event: ShimEvent) -> bytes:
     """The packet of an event."""
     kind = next(name for name, value in EVENTS.items() if isinstance(event, value))
     return pack({"event": kind, **plain(event)})
@@ -353,8 +370,11 @@ def error_body(error: BaseException) -> dict[str, Any]:
     code = getattr(error, "exit_code", None)
     if isinstance(code, int) and known:
         kind = "StartFailed"
-    return {"kind": kind if known else "Internal", "message": str(error) if known else f"{type(error).__name__}: {error}",
-            "exit_code": code if isinstance(code, int) else 0}
+    return {
+        "kind": kind if known else "Internal",
+        "message": str(error) if known else f"{type(error).__name__}: {error}",
+        "exit_code": code if isinstance(code, int) else 0,
+    }
 
 
 def read_error(body: dict[str, Any]) -> Exception:

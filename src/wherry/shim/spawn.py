@@ -24,7 +24,7 @@ def interpreter() -> str:
 
 
 def zygote_argv(package_parent: str) -> list[str]:
-    """The command line: no site, no user's folders, and padded so that a shim's title fits into its memory (proc(5), arg_start)."""
+    """The command line: no site, no user's folders, padded so that a shim's title fits into its memory (proc(5), arg_start)."""
     code = f"import sys; sys.path.insert(0, {package_parent!r}); from wherry.shim.zygote import main; main({CONTROL_FD})"
     argv = ["wherry-zygote", "-sSc", code]
     argv[2] += " " * max(0, TITLE_BYTES - sum(len(os.fsencode(one)) + 1 for one in argv))
@@ -39,17 +39,32 @@ def spawn_zygote(control_fd: int, stderr_fd: int = 2) -> int:
     from wherry.linux import mount
 
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment = {"PATH": os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONHOME": sys.base_prefix, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONHOME": sys.base_prefix,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     for name in ("XDG_RUNTIME_DIR", "DBUS_SYSTEM_BUS_ADDRESS", "NOTIFY_SOCKET", "LANG"):
         if name in os.environ:
             environment[name] = os.environ[name]
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    program = mount.open_tree_read_only(interpreter())
+    program = mount.open_tree(interpreter(), recursive=False)
     try:
+        mount.mount_setattr(program, mount.MOUNT_ATTR_RDONLY)
         return os.posix_spawn(
-            f"/proc/self/fd/{program}", zygote_argv(package_parent), environment, setsid=True, setsigmask=[], setsigdef=[2, 3, 13, 15],
-            file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
-                          (os.POSIX_SPAWN_DUP2, control_fd, CONTROL_FD)])
+            f"/proc/self/fd/{program}",
+            zygote_argv(package_parent),
+            environment,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[2, 3, 13, 15],
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, null, 1),
+                (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
+                (os.POSIX_SPAWN_DUP2, control_fd, CONTROL_FD),
+            ],
+        )
     finally:
         os.close(program)
         os.close(null)

@@ -1,0 +1,109 @@
+"""The zygote: parked, single-threaded, everything imported, no state; it forks a process for each message and forgets it.
+
+    launch     a shim (shim.py)
+    netns      sockets and rules inside a network namespace (namespacework.py)
+    archive    a path of a running container (namespacework.py)
+
+The first descriptor of a message is the socket for the answer; the child takes it along. The kernel reaps children (SIGCHLD is
+ignored here; shims set it anew). It ends when its control socket does, and no shim ends with it.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import gc
+import os
+import sys
+
+from wherry.linux import process
+from wherry.shim import packets, protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+# What children need is imported before they are forked: they share the memory, and do not wait for it.
+PRELOADED = (
+    "select",
+    "termios",
+    "wherry.shim.shim",
+    "wherry.shim.builtin",
+    "wherry.shim.external",
+    "wherry.shim.namespacework",
+    "wherry.linux.cgroup",
+    "wherry.linux.cgroup.v1",
+    "wherry.linux.cgroup.v2",
+)
+
+
+def main(control_fd: int) -> NoReturn:
+    """Serves until the control socket closes."""
+    code = 0
+    try:
+        preload()
+        process.set_title("wherry-zygote")
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.set_inheritable(control_fd, False)
+        gc.collect()
+        gc.freeze()
+        serve(_socket.socket(fileno=control_fd))
+    except Exception as error:  # noqa: BLE001 (the boundary of the process)
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    os._exit(code)
+
+
+def preload() -> None:
+    """Imports what the children need."""
+    for name in PRELOADED:
+        __import__(name)
+
+
+def serve(control: _socket.socket) -> None:
+    """Forks a child for each message."""
+    while True:
+        packet, fds = packets.receive(control)
+        if not packet:
+            return
+        try:
+            forked = os.fork()
+        except OSError as error:
+            sys.stderr.write(f"wherry-zygote: cannot fork: {error}\n")
+            forked = -1
+        if forked == 0:
+            code = 1
+            try:
+                control.close()
+                code = _serve_one(packet, fds)
+            except BaseException as error:  # noqa: BLE001 (the boundary of the process)
+                sys.excepthook(type(error), error, error.__traceback__)
+            finally:
+                os._exit(code)
+        for fd in fds:  # with its last copy the answer's socket closes: that tells who asked that nobody will answer
+            os.close(fd)
+
+
+def _serve_one(packet: bytes, fds: list[int]) -> int:
+    body, raw = protocol.unpack(packet)
+    connection = _socket.socket(fileno=fds[0])
+    rest = tuple(fds[1:])
+    if body["do"] == "launch":
+        from wherry.shim import shim
+
+        return shim.run(protocol.read_launch(body, raw, rest), connection)
+    return _do_work(body, rest, connection)
+
+
+def _do_work(body: dict[str, Any], fds: tuple[int, ...], connection: _socket.socket) -> int:
+    from wherry.linux import unixsocket
+    from wherry.shim import namespacework
+
+    made: tuple[int, ...] = ()
+    try:
+        answer, made = namespacework.WORK[body["do"]](body, fds)
+    except Exception as error:  # noqa: BLE001 (the boundary of a request: who asked is told)
+        answer = {"error": protocol.error_body(error)}
+    unixsocket.send(connection, protocol.pack({"re": 0, **answer}), made)
+    return 0
