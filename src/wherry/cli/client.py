@@ -138,6 +138,10 @@ class Client:
         if answer.ended and not connection.busy and not connection.closed and connection not in self._idle:
             self._idle.append(connection)
 
+    def done(self, answer: Response) -> None:
+        """Takes back the connection of an answer that was read to its end."""
+        self._keep(answer)
+
     def raw(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: bytes | Iterator[bytes] | None = None,
             headers: Mapping[str, str] | None = None) -> Response:
         """Sends a request and returns its answer, whatever its status. The caller reads the body."""

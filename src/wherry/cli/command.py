@@ -29,7 +29,8 @@ UNLIMITED = -1
 class Flag(Record):
     """One option. `kind` names the value in help and picks its parser (`flags.KINDS`); `check` replaces that parser.
 
-    `shown` is what help says about the default (with its quotes or brackets); empty says nothing.
+    `shown` is what help says about the default (with its quotes or brackets); empty says nothing. `since` is the API version
+    that the daemon must speak; `same_as` names the flag whose value this one is another spelling of.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Flag(Record):
     shown: str = ""
     check: Callable[[str], Any] | None = None
     hidden: bool = False
+    since: str = ""
+    same_as: str = ""
 
 
 class Command(Record):
@@ -81,11 +84,15 @@ class Invocation(Record):
 
 
 class CommandFailed(WherryError):
-    """Ends the command: the message goes to stderr as it stands (nothing for an empty one), `code` is the exit code."""
+    """Ends the command: the message goes to stderr (nothing for an empty one), `code` is the exit code.
 
-    def __init__(self, message: str, code: int = 1) -> None:
+    `hinted` puts the program's name before the message and where to find help behind it.
+    """
+
+    def __init__(self, message: str, code: int = 1, *, hinted: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.hinted = hinted
 
 
 class UsageError(WherryError):

@@ -27,6 +27,7 @@ class Options:
     def __init__(self, flags: Sequence[Flag]) -> None:
         self._flags = {flag.name: flag for flag in flags}
         self._values: dict[str, Any] = {}
+        self.needs: list[tuple[str, str]] = []  # (flag, API version it needs)
 
     def given(self, name: str) -> bool:
         """Whether the flag was on the command line."""
@@ -70,12 +71,15 @@ class Options:
         except ValueError as wrong:
             from wherry.cli.values import go_quote
             raise UsageError(f"invalid argument {go_quote(text)} for {spelled} flag: {wrong}") from None
+        name = flag.same_as or flag.name
+        if flag.since:
+            self.needs.append((flag.name, flag.since))
         if flag.kind == "strings" and flag.check is None:
-            self._values.setdefault(flag.name, []).extend(value)
+            self._values.setdefault(name, []).extend(value)
         elif flag.kind in COLLECTING:
-            self._values.setdefault(flag.name, []).append(value)
+            self._values.setdefault(name, []).append(value)
         else:
-            self._values[flag.name] = value
+            self._values[name] = value
 
 
 def _spelled(flag: Flag) -> str:

@@ -1,53 +1,14 @@
-"""JSON on the cold path: the C halves of Python's json without the rest of it, and Go's way of writing it."""
+"""JSON as Go's encoding/json writes it; reading is `oci.jsontext`'s."""
 
 from __future__ import annotations
+
+from wherry.oci.jsontext import loads as loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     Json = Any
-
-
-class _ScanContext:
-    """What `_json.make_scanner` asks of a decoder."""
-
-    strict = False
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    memo: dict[str, str] = {}  # noqa: RUF012 - the scanner's own scratch space, emptied after each run
-
-    @staticmethod
-    def parse_constant(name: str) -> float:
-        """NaN and the infinities, which JSON does not have."""
-        raise ValueError(f"invalid JSON constant {name}")
-
-
-def loads(text: str | bytes) -> Json:
-    """The value of a JSON text. Raises ValueError."""
-    if not isinstance(text, str):
-        text = text.decode("utf-8", "surrogatepass")
-    try:
-        from _json import make_scanner
-    except ImportError:
-        import json
-        return json.loads(text)
-    start = 0
-    while text[start:start + 1] in (" ", "\n", "\r", "\t"):
-        start += 1
-        if start > len(text):
-            break
-    try:
-        value, end = make_scanner(_ScanContext)(text, start)
-    except StopIteration as stop:
-        raise ValueError(f"invalid JSON at character {stop.value}") from None
-    except Exception as wrong:  # noqa: BLE001 - json.JSONDecodeError, whose module is not imported here
-        raise ValueError(str(wrong)) from None
-    if text[end:].strip(" \n\r\t"):
-        raise ValueError(f"invalid JSON after character {end}")
-    return value
 
 
 def dumps(value: Json, *, html: bool = False, indent: str = "") -> str:

@@ -120,12 +120,16 @@ def perform(command: Command, name: str, names: tuple[str, ...], line: str, word
         streams.error_line(f"{wrong.message}\n\n{usage_lines(command, name)}\n\n{see} '{PROGRAM} {name} --help' for more information")
         return wrong.code
     config, connect, global_options, environment = given
+    hinted = command.error_code != 1
     invocation = Invocation(name=name, options=options, arguments=tuple(arguments), streams=streams, config=config, connect=connect,
                             globals=global_options, environment=environment)
     try:
+        for flag, version in options.needs:
+            if not connect().at_least(version):
+                raise CommandFailed(f'"--{flag}" requires API version {version}, but the Docker daemon API version is {connect().version}')
         return command.action(invocation)
     except CommandFailed as failed:
-        message, code = failed.message, failed.code
+        message, code, hinted = failed.message, failed.code, failed.hinted
     except WherryError as failed:
         message, code = failed.message, command.error_code
     except OSError as failed:
@@ -134,7 +138,7 @@ def perform(command: Command, name: str, names: tuple[str, ...], line: str, word
         from wherry.cli.words import os_error
         message, code = os_error(failed), command.error_code
     if message:
-        streams.error_line(message if command.error_code == 1 else f"{PROGRAM}: {message}\n\nRun '{PROGRAM} {name} --help' for more information")
+        streams.error_line(message if not hinted else f"{PROGRAM}: {message}\n\nRun '{PROGRAM} {name} --help' for more information")
     return code
 
 

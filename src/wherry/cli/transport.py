@@ -109,6 +109,17 @@ class _TlsSocket:
     def recv(self, size: int, /) -> bytes:
         return self._socket.recv(size)  # type: ignore[attr-defined, no-any-return]
 
+    def send_some(self, data: bytes) -> int:
+        """Sends what fits now, as a DONTWAIT send does on a plain socket."""
+        import ssl
+        self._socket.setblocking(False)  # type: ignore[attr-defined]
+        try:
+            return self._socket.send(data)  # type: ignore[attr-defined, no-any-return]
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+        finally:
+            self._socket.setblocking(True)  # type: ignore[attr-defined]
+
     def pending(self) -> int:
         """Bytes that were decrypted already, which poll does not see."""
         return self._socket.pending()  # type: ignore[attr-defined, no-any-return]
