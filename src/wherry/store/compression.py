@@ -50,6 +50,12 @@ class Peeked:
         head, self._head = self._head[:size], self._head[size:]
         return head
 
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        """As a file's: some decompressors ask for this instead."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
 
 def peek(stream: Readable, size: int) -> tuple[bytes, Peeked]:
     """The first `size` bytes (fewer when there are no more) and a stream that still begins with them."""
