@@ -21,6 +21,7 @@ MOUNTED = b"m"  # to the creator: the rootfs stands, hooks may run
 HOOKS_RAN = b"H"  # to the init
 READY = b"R"  # to the creator: only `start` is missing; with the terminal's master
 START = b"S"  # to the init
+GO = b"G"  # to a process between caller and container: it is in its cgroups
 PID = b"P"  # a process between creator and init tells the pid, with a pidfd
 FAILED = b"F"  # to the creator: exit code and message
 

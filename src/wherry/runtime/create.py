@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import Conflict, InvalidArgument, Unavailable, WherryError
+from wherry.errors import Conflict, InvalidArgument, Unsupported, WherryError
 from wherry.linux import cgroup, file, namespace, process, rlimit, unixsocket
 from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
@@ -17,8 +17,8 @@ from wherry.runtime import channel, state, validate
 from wherry.runtime.cgroupmount import plan_cgroup_mounts
 from wherry.runtime.container import CreateRequest, Init, StartFailed
 from wherry.runtime.credentials import plan_credentials
-from wherry.runtime.devices import plan_devices
-from wherry.runtime.init import InitPlan, ProgramPlan, describe, run_init
+from wherry.runtime.devices import allow_default_devices, plan_devices
+from wherry.runtime.init import InitPlan, ProgramPlan, describe, preload, run_init
 from wherry.runtime.mountplan import plan_mounts, plan_root_propagation
 from wherry.runtime.rootfs import RootfsPlan
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from wherry.linux.cgroup import Manager
     from wherry.linux.cgroup.layout import Layout
-    from wherry.linux.seccomp import Program
+    from wherry.linux.seccomp.compiler import Program
     from wherry.oci.runtime import Process
 
 _START = "unable to start container process: "
@@ -51,6 +51,7 @@ def create(request: CreateRequest) -> Init:
     fds: list[int] = [lock]
     try:
         plan = plan_init(request, config, bundle, group, layout, fds)
+        preload(plan.program, any(config.hooks.as_dict().values()))
         init = _fork(request, config, bundle, plan, group, fds, undo)
     except BaseException:
         for step in reversed(undo):
@@ -152,7 +153,10 @@ def load_filter(config: Config, request: CreateRequest) -> Program | None:
         return None
     from wherry.linux import seccomp
 
-    return seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
+    compiled = seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
+    if compiled.notifies:
+        raise Unsupported("linux.seccomp: SCMP_ACT_NOTIFY is not supported")
+    return compiled
 
 
 def wait_ready(init: Init) -> None:
@@ -219,7 +223,7 @@ def _fork(
     request: CreateRequest, config: Config, bundle: str, plan: InitPlan, group: Manager, fds: list[int],
     undo: list[Callable[[], None]],
 ) -> Init:
-    resources = config.linux.resources or {}
+    resources = allow_default_devices(config.linux.resources or {})
     cgroup_fd = None
     joined = False
     if group.version == "v2":
@@ -346,11 +350,13 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
     saved = state.Saved(
         id=request.id, pid=init.pid, start_time=init.start_time, bundle=bundle, rootfs=plan.rootfs.rootfs,
         created=state.now_text(), cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
-        namespaces=tuple(entry.type for entry in config.linux.namespaces), annotations=config.annotations,
-        poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
+        namespaces=tuple(entry.type for entry in config.linux.namespaces), capabilities=plan.program.credentials.capabilities,
+        rlimits=plan.program.credentials.rlimits, oom_score_adj=plan.program.credentials.oom_score_adj,
+        apparmor_profile=plan.program.apparmor_profile, selinux_label=plan.program.selinux_label,
+        annotations=config.annotations, poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
         no_new_keyring=request.no_new_keyring)
     if plan.program.seccomp is not None:
-        file.replace(place + "/seccomp.bpf", plan.program.seccomp.to_bytes())
+        state.save_filter(request.root, request.id, plan.program.seccomp)
     os.close(os.open(place + "/waiting", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     state.save(request.root, saved)
     return saved

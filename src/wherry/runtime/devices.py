@@ -14,6 +14,9 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from wherry.oci.runtime import Config
 
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
@@ -21,6 +24,12 @@ _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_I
 _DEFAULT = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"),
           ("ptmx", "pts/ptmx"))
+
+
+# What every container may use, whatever its config says: making nodes, the default devices, terminals. As runc.
+_ALLOWED: tuple[tuple[str, int | None, int | None, str], ...] = (
+    ("c", None, None, "m"), ("b", None, None, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"),
+    ("c", 1, 8, "rwm"), ("c", 1, 9, "rwm"), ("c", 5, 0, "rwm"), ("c", 5, 2, "rwm"), ("c", 136, None, "rwm"))
 
 
 class Node(Record):
@@ -66,6 +75,15 @@ def plan_devices(config: Config) -> DevicePlan:
         number = 0 if device.type == "p" else os.makedev(device.major, device.minor)
         nodes[place] = Node(path=place, mode=_KINDS[device.type] | mode, number=number, uid=device.uid or 0, gid=device.gid or 0)
     return DevicePlan(nodes=tuple(nodes.values()), links=_LINKS, bind=config.linux.namespace("user") is not None)
+
+
+def allow_default_devices(resources: Mapping[str, Any]) -> dict[str, Any]:
+    """«linux.resources» with the devices that every container may use allowed last."""
+    rules = [
+        {"allow": True, "type": kind, "access": access, **({} if major is None else {"major": major}),
+         **({} if minor is None else {"minor": minor})}
+        for kind, major, minor, access in _ALLOWED]
+    return {**resources, "devices": [*(resources.get("devices") or []), *rules]}
 
 
 def make_devices(root_fd: int, plan: DevicePlan) -> None:

@@ -12,9 +12,12 @@ It runs in the child of `create`, in new namespaces, and never returns. Each ste
 
 from __future__ import annotations
 
+import _socket
+import errno
 import fcntl
 import os
 import stat
+import sys
 
 from wherry.errors import WherryError
 from wherry.linux import namespace, path, process
@@ -24,11 +27,10 @@ from wherry.runtime.container import StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Mapping
     from typing import Any, NoReturn
 
-    from wherry.linux.seccomp import Program
+    from wherry.linux.seccomp.compiler import Program
     from wherry.oci.runtime import Hooks, State
     from wherry.runtime.credentials import Credentials
     from wherry.runtime.rootfs import RootfsPlan
@@ -85,6 +87,24 @@ def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoRetu
         os._exit(1)
 
 
+def preload(plan: ProgramPlan, hooks: bool = False) -> None:
+    """Imports, in the creator, what a child will need: inside a container nothing is imported, its files are not our code."""
+    from wherry.linux import loopback, mount  # noqa: F401
+
+    if plan.terminal:
+        from wherry.linux import pty  # noqa: F401
+    if plan.seccomp is not None:
+        from wherry.linux.seccomp import loader  # noqa: F401
+    if hooks:
+        from wherry.runtime import hooks as _  # noqa: F401
+
+
+def forbid_imports() -> None:
+    """From here on an import fails, instead of finding something in a container."""
+    sys.meta_path.clear()
+    sys.path.clear()
+
+
 def describe(error: OSError) -> str:
     """A failure of the kernel in one clause: what was tried and why not."""
     reason = error.strerror or str(error)
@@ -94,6 +114,7 @@ def describe(error: OSError) -> str:
 
 
 def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
+    forbid_imports()
     own_user = bool(plan.new & namespace.CLONE_NEWUSER)
     if own_user:
         channel.expect(connection, channel.MAPPED, "the creator is gone")
@@ -108,7 +129,7 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     os.setsid()
     os.umask(0)
     if plan.keyring:
-        _join_keyring(plan.keyring)
+        join_keyring(plan.keyring)
     for name, value in plan.sysctls:
         _set_sysctl(name, value)
     label = open_label(plan.program)
@@ -138,7 +159,7 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
         from wherry.runtime.hooks import run_hooks
 
         run_hooks("startContainer", plan.hooks.start_container, state.replace(status="created", pid=os.getpid()))
-    execute(plan.program, executable, environment)
+    execute_plan(plan.program, executable, environment)
 
 
 class _Joined:
@@ -168,9 +189,9 @@ def become(plan: ProgramPlan, label: int) -> tuple[str, dict[str, str]]:
     credentials.apply_limits(plan.credentials)
     _give_stdio(plan.credentials.uid)
     if plan.seccomp is not None and not plan.credentials.no_new_privileges:
-        from wherry.linux import seccomp
+        from wherry.linux.seccomp.loader import load
 
-        seccomp.load(plan.seccomp)
+        load(plan.seccomp)
     credentials.apply_identity(plan.credentials, plan.cwd)
     os.umask(plan.credentials.umask)
     environment = lookup.merge_environment(plan.env)
@@ -179,14 +200,14 @@ def become(plan: ProgramPlan, label: int) -> tuple[str, dict[str, str]]:
     return lookup.find_program(plan.args[0], environment), environment
 
 
-def execute(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:
+def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:
     """The last steps: signals as a new program expects them, the late filter, exec. StartFailed when exec fails."""
     process.reset_signals()
     arguments = list(plan.args)
     if plan.seccomp is not None and plan.credentials.no_new_privileges:
-        from wherry.linux import seccomp
+        from wherry.linux.seccomp.loader import load
 
-        seccomp.load(plan.seccomp)
+        load(plan.seccomp)
     try:
         os.execve(executable, arguments, environment)
     except OSError as error:
@@ -194,8 +215,6 @@ def execute(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) 
 
 
 def _offer_network(connection: _socket.socket) -> None:
-    import _socket
-
     from wherry.linux import loopback
 
     link = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
@@ -204,12 +223,11 @@ def _offer_network(connection: _socket.socket) -> None:
     link.close()
 
 
-def _join_keyring(name: str) -> None:
+def join_keyring(name: str) -> None:
+    """Leaves the session keyring of whoever started us for a fresh one."""
     try:
         process.new_session_keyring(name)
     except OSError as error:
-        import errno
-
         if error.errno != errno.ENOSYS:  # a kernel without keys, or a filter around us: nothing to keep apart
             raise OSError(error.errno, f"unable to join session keyring: {error.strerror}") from error
 
@@ -294,8 +312,6 @@ def _give_stdio(uid: int) -> None:
 
 def _set_names(plan: InitPlan) -> None:
     if plan.hostname:
-        import _socket
-
         _socket.sethostname(plan.hostname)
     if plan.domainname:
         process.set_domain_name(plan.domainname)
@@ -327,7 +343,7 @@ def _write_label(plan: ProgramPlan, fd: int) -> None:
 
 def _may_set_groups() -> bool:
     try:
-        with open("/proc/self/setgroups", encoding="ascii") as text:
+        with open("/proc/self/setgroups", encoding="utf-8") as text:
             return text.read().strip() != "deny"
     except OSError:
         return True

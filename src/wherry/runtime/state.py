@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from wherry.linux.seccomp.compiler import Program
+
 FORMAT = 1
 
 
@@ -32,7 +34,7 @@ class Saved(Record):
     """What a container's later verbs need to know.
 
     `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `capabilities` are the init's
-    five sets as names, None when the config names none. `created` is RFC 3339.
+    five sets as bit masks (bounding, effective, permitted, inheritable, ambient), None when the config names none. `created` is RFC 3339.
     """
 
     id: str
@@ -44,6 +46,11 @@ class Saved(Record):
     cgroup_path: str
     cgroup_driver: str
     namespaces: tuple[str, ...]
+    capabilities: tuple[int, int, int, int, int] | None = None
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    oom_score_adj: int | None = None
+    apparmor_profile: str = ""
+    selinux_label: str = ""
     annotations: Mapping[str, str] = {}
     poststart: tuple[Hook, ...] = ()
     poststop: tuple[Hook, ...] = ()
@@ -64,6 +71,9 @@ class Saved(Record):
             raise Unsupported(f"state.json has version {document.get('version')!r}, this runtime reads {FORMAT}")
         values = {name: document[name] for name in cls._fields if name in document}
         values["namespaces"] = tuple(values.get("namespaces", ()))
+        values["rlimits"] = tuple(tuple(limit) for limit in values.get("rlimits", ()))
+        if values.get("capabilities") is not None:
+            values["capabilities"] = tuple(values["capabilities"])
         for name in ("poststart", "poststop"):
             values[name] = tuple(
                 Hook(path=hook["path"], args=tuple(hook["args"]), env=tuple(hook["env"]), timeout=hook["timeout"])
@@ -98,9 +108,27 @@ def save(root: str, saved: Saved) -> None:
     file.replace(folder(root, saved.id) + "/state.json", jsontext.dumps(saved.to_json()).encode())
 
 
+def is_alive(saved: Saved) -> bool:
+    """Whether the container's init runs."""
+    return process.is_alive(saved.pid, saved.start_time)
+
+
+def save_filter(root: str, container_id: str, program: Program) -> None:
+    """Keeps the compiled filter for `exec`: flags as four bytes, then the instructions."""
+    file.replace(folder(root, container_id) + "/seccomp.bpf", program.flags.to_bytes(4, "little") + program.filter)
+
+
+def load_filter(root: str, container_id: str) -> Program:
+    """The filter of a container whose `Saved.seccomp` is true."""
+    from wherry.linux.seccomp.compiler import Program as Compiled
+
+    content = file.read(folder(root, container_id) + "/seccomp.bpf")
+    return Compiled(filter=content[4:], flags=int.from_bytes(content[:4], "little"), notifies=False)
+
+
 def status(root: str, saved: Saved) -> str:
     """created, running, paused or stopped, found at this moment."""
-    if not process.is_alive(saved.pid, saved.start_time):
+    if not is_alive(saved):
         return "stopped"
     if is_waiting(root, saved.id):
         return "created"

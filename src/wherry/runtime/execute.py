@@ -1,0 +1,255 @@
+"""Runs a further process in a container.
+
+A process in between enters the container's namespaces (all at once, by the init's pidfd), since entering a pid namespace counts for
+children only; its child is made with CLONE_PARENT, so that the caller is the parent and reaps it.
+
+    caller                              in between                         the process
+      clone3 ───────────────────────────▶
+      in its cgroups (v1), then GO ─────▶ setns; clone3 ───────────────────▶ ids, capabilities, look-up
+      ◀──────────── PID + pidfd ────────── exit
+      ◀───────────────────────────────────── READY + terminal's master (where there is one)
+      ◀──────────────────────────────────────────── end of stream: exec has happened; or FAILED
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import Conflict, WherryError
+from wherry.linux import cgroup, namespace, path, process, unixsocket
+from wherry.runtime import channel, state
+from wherry.runtime.container import ExecRequest, Process, StartFailed
+from wherry.runtime.credentials import plan_credentials
+from wherry.runtime.init import (
+    ProgramPlan,
+    become,
+    describe,
+    execute_plan,
+    forbid_imports,
+    join_keyring,
+    open_label,
+    preload,
+    take_stdio,
+    take_terminal,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from wherry.linux.cgroup import Manager
+    from wherry.linux.seccomp.compiler import Program
+    from wherry.runtime.container import Container
+    from wherry.runtime.state import Saved
+
+_START = "unable to start container process: "
+
+
+def execute(container: Container, request: ExecRequest) -> Process:
+    """See `container.execute`."""
+    saved = container.saved
+    check_can_execute(container, request)
+    plan = plan_exec(container, request)
+    preload(plan)
+    group = cgroup.manager(exec_cgroup(saved, request), saved.cgroup_driver)
+    init_fd = _open_init(saved)
+    try:
+        cgroup_fd = group.folder_fd()
+        try:
+            return _run(saved, request, plan, init_fd, group, cgroup_fd)
+        finally:
+            if cgroup_fd is not None:
+                os.close(cgroup_fd)
+    finally:
+        os.close(init_fd)
+
+
+def check_can_execute(container: Container, request: ExecRequest) -> None:
+    """Conflict when the container has stopped, or is paused and that was not to be ignored."""
+    now = state.status(container.root, container.saved)
+    if now == "stopped":
+        raise Conflict("cannot exec in a stopped container")
+    if now == "paused" and not request.ignore_paused:
+        raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
+
+
+def exec_cgroup(saved: Saved, request: ExecRequest) -> str:
+    """The cgroup of a further process: the container's, or a folder below it."""
+    if not request.cgroup or request.cgroup == "/":
+        return saved.cgroup_path
+    if ".." in request.cgroup.split("/"):
+        raise Conflict(f'bad sub cgroup path: "{request.cgroup}"')
+    return saved.cgroup_path.rstrip("/") + "/" + request.cgroup.strip("/")
+
+
+def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
+    """What is executed: what the process does not say is as with the init (capabilities, limits, OOM score)."""
+    saved, given = container.saved, request.process
+    if not given.args:
+        raise StartFailed(f"{_START}process args cannot be empty")
+    credentials = plan_credentials(given)
+    if given.capabilities is None and saved.capabilities is not None:
+        credentials = credentials.replace(capabilities=saved.capabilities)
+    if not given.rlimits:
+        credentials = credentials.replace(rlimits=saved.rlimits)
+    if given.oom_score_adj is None:
+        credentials = credentials.replace(oom_score_adj=saved.oom_score_adj)
+    return ProgramPlan(
+        args=given.args, env=given.env, cwd=given.cwd or "/", credentials=credentials,
+        terminal=request.console or given.terminal, console_size=given.console_size, stdio=request.stdio,
+        preserve_fds=request.preserve_fds, apparmor_profile=given.apparmor_profile or saved.apparmor_profile,
+        selinux_label=given.selinux_label or saved.selinux_label, seccomp=_load_filter(container))
+
+
+def _load_filter(container: Container) -> Program | None:
+    if not container.saved.seccomp:
+        return None
+    return state.load_filter(container.root, container.id)
+
+
+def _open_init(saved: Saved) -> int:
+    """A pidfd of exactly this init: the start time is compared after it was opened."""
+    try:
+        init_fd = process.pidfd_open(saved.pid)
+    except ProcessLookupError:
+        raise Conflict("cannot exec in a stopped container") from None
+    if not process.is_alive(saved.pid, saved.start_time):
+        os.close(init_fd)
+        raise Conflict("cannot exec in a stopped container")
+    return init_fd
+
+
+def _run(
+    saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager, cgroup_fd: int | None
+) -> Process:
+    connection, other = unixsocket.pair()
+    try:
+        try:
+            stage, stage_fd = namespace.clone3(0)
+            if stage == 0:
+                connection.close()
+                enter_and_run(saved, plan, init_fd, other, -1 if cgroup_fd is None else cgroup_fd)
+        finally:
+            other.close()
+        try:
+            if cgroup_fd is None:
+                group.join(stage, saved.pid)
+            channel.tell(connection, channel.GO)
+            return await_exec(connection, request.pid_file, plan.terminal)
+        except OSError as error:
+            raise StartFailed(f"{_START}{describe(error)}") from error
+        finally:
+            connection.close()
+            process.reap(stage_fd)
+            os.close(stage_fd)
+    finally:
+        connection.close()
+
+
+def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Process:
+    """Listens until exec has happened. StartFailed when it did not: the process is reaped then."""
+    pid, pidfd, master = 0, -1, -1
+    failed: StartFailed | None = None
+    while True:
+        data, fds = unixsocket.receive(connection)
+        if not data:
+            break
+        if data[:1] == channel.PID:
+            pid, pidfd = int(data[1:]), fds[0]
+        elif data[:1] == channel.READY and fds:
+            master = fds[0]
+        elif data[:1] == channel.FAILED:
+            failed = channel.failure(data)
+    if failed is None and (pid == 0 or (terminal and master < 0)):
+        failed = StartFailed(f"{_START}the process ended before it executed anything")
+    if failed is not None:
+        if pidfd >= 0:
+            process.reap(pidfd)
+        for fd in (pidfd, master):
+            if fd >= 0:
+                os.close(fd)
+        raise failed
+    if pid_file:
+        from wherry.linux import file
+
+        file.replace(pid_file, str(pid).encode(), 0o644)
+    return Process(pid=pid, pidfd=pidfd, console=master if master >= 0 else None)
+
+
+def enter_and_run(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int) -> None:
+    """The process in between: enters the namespaces, makes the process and says who it is. Never returns."""
+    guard(lambda: _enter(saved, plan, init_fd, channel_end, cgroup_fd), channel_end)
+
+
+def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int) -> None:
+    forbid_imports()
+    process.set_dumpable(False)
+    channel.expect(channel_end, channel.GO, "the caller is gone")
+    label = open_label(plan)
+    if plan.credentials.oom_score_adj is not None:
+        _set_oom_score(plan.credentials.oom_score_adj)
+    flags = 0
+    for name in saved.namespaces:
+        flags |= namespace.FLAGS[name]
+    if flags:
+        namespace.setns(init_fd, flags)
+    pid, pidfd = namespace.clone3(namespace.CLONE_PARENT, cgroup_fd)
+    if pid == 0:
+        guard(lambda: _live(saved, plan, channel_end, label), channel_end)
+    channel.tell(channel_end, channel.PID + str(pid).encode(), (pidfd,))
+    os._exit(0)
+
+
+def _set_oom_score(value: int) -> None:
+    try:
+        process.write_once("/proc/self/oom_score_adj", str(value))
+    except OSError as error:
+        raise StartFailed(f"{_START}write /proc/self/oom_score_adj: {(error.strerror or '').lower()}") from error
+
+
+def _live(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label: int) -> None:
+    """The process itself, in all of the container's namespaces, up to exec."""
+    if "user" in saved.namespaces:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        process.set_dumpable(False)
+    os.setsid()
+    if not saved.no_new_keyring:
+        join_keyring(f"_ses.{saved.id}")
+    if plan.terminal:
+        master = _open_terminal(plan)
+        channel.tell(channel_end, channel.READY, (master,))
+        os.close(master)
+    else:
+        take_stdio(plan.stdio)
+    executable, environment = become(plan, label)
+    execute_plan(plan, executable, environment)
+
+
+def _open_terminal(plan: ProgramPlan) -> int:
+    from wherry.linux import pty
+
+    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    master = path.open_in_root(root_fd, "/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    os.close(root_fd)
+    slave, _ = pty.open_slave(master)
+    take_terminal(slave, plan.console_size)
+    return master
+
+
+def guard(live: Callable[[], None], connection: _socket.socket) -> None:
+    """Runs a child's life; what goes wrong is told to the parent. Never returns."""
+    try:
+        live()
+    except StartFailed as failed:
+        channel.tell_failure(connection, failed.exit_code, failed.message)
+    except WherryError as error:
+        channel.tell_failure(connection, 1, _START + error.message)
+    except OSError as error:
+        channel.tell_failure(connection, 1, _START + describe(error))
+    except BaseException as defect:
+        channel.tell_failure(connection, 1, f"{_START}{type(defect).__name__}: {defect}")
+    finally:
+        os._exit(1)
+
