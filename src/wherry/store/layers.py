@@ -23,7 +23,7 @@ from wherry.store.compression import decompress
 from wherry.store.splitting import SplitNotes
 from wherry.store.stream import ByteStream
 from wherry.store.tarread import TarReader
-from wherry.store.tarsplit import assemble
+from wherry.store.tarsplit import assemble, total_size
 from wherry.store.tree import Root, remove_path
 from wherry.store.unpack import Unpacker
 
@@ -130,12 +130,13 @@ class Lease:
 class LayerStore:
     """All layers of a data root. Safe to use from several threads.
 
-    `damaged` names the folders of layers that cannot be used since a file of theirs is missing or makes no sense; they
-    are left alone.
+    `temporary` is a folder on their filesystem for files without a name; `damaged` names the folders of layers that
+    cannot be used since a file of theirs is missing or makes no sense; they are left alone.
     """
 
     def __init__(self, root: DataRoot) -> None:
         self._root = root
+        self.temporary = root.temporary
         self._lock = threading.RLock()
         self._layers: dict[str, Layer] = {}
         self._users: dict[str, int] = {}
@@ -260,6 +261,12 @@ class LayerStore:
         Raises NotFound at once, DataLoss while reading when the files were changed.
         """
         return ByteStream(self._tar(self.get(chain_id)))
+
+    def tar_size(self, chain_id: str) -> int:
+        """Bytes in the layer's tar. Raises NotFound, DataLoss."""
+        self.get(chain_id)
+        with open(f"{self._root.layerdb}/sha256/{hex_of(chain_id)}/{TAR_SPLIT}", "rb") as split:
+            return total_size(split)
 
     def _tar(self, layer: Layer) -> Generator[bytes, None, None]:
         split_path = f"{self._root.layerdb}/sha256/{hex_of(layer.chain_id)}/{TAR_SPLIT}"

@@ -108,9 +108,16 @@ class ContainerLayers:
     def overlay(self, container_id: str) -> Overlay:
         """What to mount, for callers that mount it themselves. Raises NotFound."""
         mount_id = self._mount_id(container_id)
-        lower = tuple(f"l/{link}" for link in self._root.overlay.lower(mount_id))
-        return Overlay(base=self._root.overlay.path, lower=lower, upper=f"{mount_id}/diff", work=f"{mount_id}/work",
-                       target=f"{mount_id}/merged")  # fmt: skip
+        overlay = self._root.overlay
+        folder = f"{overlay.path}/{mount_id}"
+        return Overlay(
+            base=overlay.path,
+            links=tuple(f"l/{link}" for link in overlay.lower(mount_id)),
+            lower=overlay.lower_folders(mount_id),
+            upper=f"{folder}/diff",
+            work=f"{folder}/work",
+            target=f"{folder}/merged",
+        )
 
     def mount(self, container_id: str) -> str:
         """Mounts the container's tree; its path (`overlay2/<id>/merged`). Mounts are counted: each needs its unmount.
@@ -119,7 +126,7 @@ class ContainerLayers:
         container.
         """
         overlay = self.overlay(container_id)
-        path = overlay.target_path
+        path = overlay.target
         with self._lock:
             count = self._mounts.get(container_id, 0)
             if not count:

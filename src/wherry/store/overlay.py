@@ -17,7 +17,8 @@ import os
 
 from wherry.errors import Unsupported
 from wherry.linux.file import read
-from wherry.linux.mount import MNT_DETACH, UMOUNT_NOFOLLOW, umount2
+from wherry.linux.filesystem import umount2
+from wherry.linux.mount import MNT_DETACH, UMOUNT_NOFOLLOW
 from wherry.store.tree import remove_path
 
 MAX_DEPTH = 128

@@ -29,18 +29,17 @@ _NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUP
 
 
 class Overlay(Record):
-    """One overlay mount: `base` is the folder `overlay2`, the others are relative to it; `lower` topmost first."""
+    """One overlay mount: absolute folders, `lower` topmost first, and where `mount` attaches it.
+
+    `links` are the same layers as `lower` by their short names (`l/…`) in the folder `base`, that the others lie in, too.
+    """
 
     base: str
+    links: tuple[str, ...]
     lower: tuple[str, ...]
     upper: str
     work: str
     target: str
-
-    @property
-    def target_path(self) -> str:
-        """Where `mount` attaches it."""
-        return f"{self.base}/{self.target}"
 
 
 def mount(overlay: Overlay) -> None:
@@ -53,7 +52,7 @@ def mount(overlay: Overlay) -> None:
         mount_by_name(overlay)
         return
     try:
-        target = os.open(overlay.target_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        target = os.open(overlay.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             mounts.move_mount(fd, target)
         finally:
@@ -65,8 +64,8 @@ def mount(overlay: Overlay) -> None:
 def detached(overlay: Overlay) -> int:
     """A descriptor of the mount, attached nowhere yet; the caller closes it. Raises OSError, EINVAL before Linux 6.7."""
     options: list[tuple[str, str | None]] = [("source", "overlay")]
-    options += [("lowerdir+", f"{overlay.base}/{one}") for one in overlay.lower]
-    options += [("upperdir", f"{overlay.base}/{overlay.upper}"), ("workdir", f"{overlay.base}/{overlay.work}")]
+    options += [("lowerdir+", f"{overlay.base}/{one}") for one in overlay.links]
+    options += [("upperdir", overlay.upper), ("workdir", overlay.work)]
     if any(len(os.fsencode(value or "")) > _MAX_STRING for _, value in options):
         raise OSError(errno.EINVAL, "path too long for fsconfig", overlay.base)
     return mounts.filesystem("overlay", (*options, *OPTIONS))
@@ -74,14 +73,18 @@ def detached(overlay: Overlay) -> int:
 
 def mount_by_name(overlay: Overlay) -> None:
     """As `mount`, by mount(2) from inside the folder. Raises OSError."""
+
+    def within(path: str) -> str:
+        return path.removeprefix(overlay.base + "/")
+
     data = ",".join((
-        f"lowerdir={':'.join(overlay.lower)}", f"upperdir={overlay.upper}", f"workdir={overlay.work}",
+        f"lowerdir={':'.join(overlay.links)}", f"upperdir={within(overlay.upper)}", f"workdir={within(overlay.work)}",
         *(f"{key}={value}" for key, value in OPTIONS)))  # fmt: skip
 
     def work() -> None:
         unshare(CLONE_FS)
         os.chdir(overlay.base)
-        mounts.mount("overlay", overlay.target, "overlay", 0, data)
+        mounts.mount("overlay", within(overlay.target), "overlay", 0, data)
 
     _in_thread(work)
 

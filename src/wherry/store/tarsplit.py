@@ -97,6 +97,23 @@ def replace_files(source: BinaryIO, target: BinaryIO, contents: dict[int, Callab
                 position += 1
 
 
+def total_size(split: BinaryIO) -> int:
+    """Bytes in the tar that a tar-split file describes. Raises DataLoss when the description is damaged."""
+    total = 0
+    with gzip_reader(split) as lines:
+        try:
+            for line in lines:
+                record = json.loads(line)
+                if record["type"] == 2:
+                    payload = record["payload"] or ""
+                    total += len(payload) // 4 * 3 - payload[-2:].count("=")
+                else:
+                    total += record.get("size", 0)
+        except _DAMAGED as err:
+            raise DataLoss(f"invalid tar-split data: {err}") from err
+    return total
+
+
 def assemble(split: BinaryIO, open_file: Callable[[str], int]) -> Generator[bytes, None, None]:
     """The tar that a tar-split file describes; `open_file` gives a descriptor for a name, which is closed here.
 
