@@ -18,7 +18,6 @@ import fcntl
 import os
 import socket
 import sys
-from contextlib import suppress
 from termios import FIONREAD
 from typing import TYPE_CHECKING, Any
 
@@ -285,7 +284,7 @@ class Shim:
         self._on_event: Callable[[ShimEvent], None] | None = None
         self._early: list[ShimEvent] = []
         self._closed = False
-        self._released = False
+        self._ends_silently = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(control, self._readable)
 
@@ -363,7 +362,7 @@ class Shim:
             if not waiting.done():
                 waiting.set_exception(errors.Unavailable(f"the shim of container {self.id} has ended"))
         self._waiting.clear()
-        if self.exited is None and not self._released:
+        if self.exited is None and not self._ends_silently:
             self._tell(Lost())
 
     async def _order(self, what: str, *, fds: Sequence[int] = (), packet: bytes | None = None, **values: Any) -> dict[str, Any]:
@@ -390,11 +389,18 @@ class Shim:
         Raises StartFailed when it cannot: the container is removed again then, its clients are closed, the shim ends, and
         no event follows.
         """
+        self._ends_silently = True  # the end of a failed start is told by its error
         try:
             await self._order("start")
-        except StartFailed:
+        except errors.Conflict:
+            self._ends_silently = False
+            raise
+        except Exception:
             self.close()
             raise
+        self._ends_silently = False
+        if self._closed and self.exited is None:
+            self._tell(Lost())
         self.started = True
 
     async def exec(self, request: ExecRequest) -> int:
@@ -440,12 +446,18 @@ class Shim:
 
         A container that was not started yet is removed. Raises Conflict while it runs.
         """
-        with suppress(errors.Unavailable):
+        self._ends_silently = True
+        try:
             await self._order("release")
+        except errors.Unavailable:
+            pass
+        except BaseException:
+            self._ends_silently = False
+            raise
         self.close()
 
     def close(self) -> None:
         """Gives up the connection; the shim goes on. No Lost is told."""
-        self._released = True
+        self._ends_silently = True
         if not self._closed:
             self._end()
