@@ -1,0 +1,80 @@
+"""Compiled filters on disk, by the hash of their profile: compiling costs more than starting the program that needs it.
+
+A file is a line `wherry-seccomp flags notifies length` and then the instructions. It is written under another name and renamed,
+so a reader finds all of it or nothing; a file that is not what it should be counts as missing and is written anew.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry import trace
+from wherry.linux.seccomp.compiler import VERSION, Program, compile_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_MAGIC = b"wherry-seccomp"
+
+
+def compile_cached(section: Mapping[str, Any], folder: str) -> Program:
+    """The compiled profile, from `folder` or put there. A folder that cannot be written is no error: it is compiled each time.
+
+    The folder must belong to the caller alone: whoever writes there decides what containers may do.
+    """
+    machine = os.uname().machine
+    path = f"{folder}/{_hash(f'{VERSION} {machine} {section!r}')}"
+    program = _read(path)
+    if program is None:
+        program = compile_program(section, machine)
+        _write(folder, path, program)
+    return program
+
+
+def _hash(text: str) -> str:
+    # hashlib would bring OpenSSL along: 3 ms of a cold start.
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found]
+    except ImportError:
+        try:
+            from _sha2 import sha256  # type: ignore[import-not-found]
+        except ImportError:
+            from hashlib import sha256
+    digest: str = sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return digest
+
+
+def _read(path: str) -> Program | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        owner = os.fstat(descriptor)
+        data = os.read(descriptor, 1 << 17)
+    finally:
+        os.close(descriptor)
+    header, _, instructions = data.partition(b"\n")
+    fields = header.split()
+    if (len(fields) != 4 or fields[0] != _MAGIC or not all(field.isdigit() for field in fields[1:])
+            or int(fields[3]) != len(instructions) or not instructions or len(instructions) % 8
+            or owner.st_uid != os.geteuid() or owner.st_mode & 0o022):
+        return None
+    return Program(filter=instructions, flags=int(fields[1]), notifies=fields[2] == b"1")
+
+
+def _write(folder: str, path: str, program: Program) -> None:
+    temporary = f"{path}.{os.getpid()}"
+    header = b"%s %d %d %d\n" % (_MAGIC, program.flags, program.notifies, len(program.filter))
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, header + program.filter)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError as error:
+        trace.step("seccomp cache not written", str(error))
