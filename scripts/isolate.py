@@ -41,7 +41,9 @@ def hierarchies() -> list[tuple[Path, str, str, str]]:
 
 
 def groups(name: str) -> list[Path]:
-    return [mount / path.strip("/") / name for mount, _, _, path in hierarchies()]
+    """Our folders: below our own cgroup; on pure v2 below the root, since a v2 cgroup with processes gives no controllers away."""
+    found = hierarchies()
+    return [mount / ("" if len(found) == 1 else path.strip("/")) / name for mount, _, _, path in found]
 
 
 def make_group(group: Path) -> None:
@@ -69,8 +71,8 @@ def remove_group(group: Path) -> None:
 
 def remove_stale() -> None:
     """Removes the cgroups of runs that were killed."""
-    for mount, _, _, path in hierarchies():
-        for stale in (mount / path.strip("/")).glob(PREFIX + "*"):
+    for parent in {group.parent for group in groups(PREFIX)}:
+        for stale in parent.glob(PREFIX + "*"):
             if not Path("/proc", stale.name.removeprefix(PREFIX)).exists():
                 remove_group(stale)
 
