@@ -6,6 +6,7 @@ import os
 import secrets
 
 from wherry.build.copying import as_stream, looks_like_archive
+from wherry.errors import DataLoss
 from wherry.store.compression import decompress
 from wherry.store.tarread import TarReader
 from wherry.store.unpack import Unpacker
@@ -58,7 +59,10 @@ def unpack_archive(source: int, folder: str) -> bool:
             return False
     with as_stream(source) as file:
         _, probe = decompress(file)
-        if probe.read(512)[257:262] != b"ustar":
+        try:
+            if probe.read(512)[257:262] != b"ustar":
+                return False
+        except DataLoss:  # begins like a compressed file, and is none
             return False
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
