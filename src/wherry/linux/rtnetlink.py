@@ -11,12 +11,11 @@ them. Functions that take a socket first ask or wait.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import select
 import struct
 import time
-
-import _socket
 
 from wherry.linux.netlink import (
     NLM_F_CREATE,
@@ -36,7 +35,7 @@ from wherry.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Final
+    from typing import Final, Self
 
     from wherry.linux.netlink import Message
 
@@ -252,28 +251,27 @@ class LinkWatch:
     def __init__(self) -> None:
         """Joins the namespace's notices about links."""
         self._socket = Socket.open(groups=(RTNLGRP_LINK,))
+        self._ask = Socket.open()
 
     def close(self) -> None:
         """Leaves."""
         self._socket.close()
+        self._ask.close()
 
-    def __enter__(self) -> LinkWatch:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def wait_operational(self, names: Iterable[str], timeout_s: float, ask: Socket) -> bool:
-        """Whether all links reached the operational state UP in time. `ask` is another socket, for the state at the start.
+    def wait_operational(self, names: Iterable[str], timeout_s: float) -> bool:
+        """Whether all links reached the operational state UP in time.
 
         A connection made earlier loses its first packet now and then, and waits a second for the next.
         """
         waiting = set(names)
         deadline = time.monotonic() + timeout_s
-        for name in tuple(waiting):
-            found = link(ask, name)
-            if found and found.operstate == IF_OPER_UP:
-                waiting.discard(name)
+        self._drop_operational(waiting)
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         while waiting:
@@ -286,16 +284,19 @@ class LinkWatch:
                 if error.errno != errno.ENOBUFS:
                     raise
                 notices = []  # notices were lost: ask anew
-                for name in tuple(waiting):
-                    found = link(ask, name)
-                    if found and found.operstate == IF_OPER_UP:
-                        waiting.discard(name)
+                self._drop_operational(waiting)
             for notice in notices:
                 if notice.kind == RTM_NEWLINK:
                     seen = _parse_link(notice)
                     if seen.operstate == IF_OPER_UP:
                         waiting.discard(seen.name)
         return True
+
+    def _drop_operational(self, waiting: set[str]) -> None:
+        for name in tuple(waiting):
+            found = link(self._ask, name)
+            if found and found.operstate == IF_OPER_UP:
+                waiting.discard(name)
 
 
 # --- addresses, routes, neighbours ---

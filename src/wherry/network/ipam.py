@@ -105,6 +105,10 @@ class AddressPool:
         if owner is not None:
             self._resting[number] = (self._clock(), owner)
 
+    def has(self, address: str) -> bool:
+        """Whether an address is taken."""
+        return int(IPv4Address(address)) in self._taken
+
     def __len__(self) -> int:
         return len(self._taken)
 

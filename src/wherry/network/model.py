@@ -130,7 +130,7 @@ class SocketRequest(Record):
 
 
 class Sandbox(Record):
-    """A container's network namespace, seen from outside. The descriptors stay the caller's.
+    """A container's network namespace, seen from outside. All of it is used during a call only and stays the caller's.
 
     `inside(sockets, nft)` is the engine's way of working inside a namespace (a child of the zygote; the shim's
     `NetnsRequest`): it opens the sockets, then applies the nft text, in which `$port0`, `$port1` … stand for the

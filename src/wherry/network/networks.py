@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
+from wherry.linux.rtnetlink import mac_bytes
 from wherry.network.ipam import DOCKER_POOLS, AddressPool, check_overlap, first_free_subnet
 from wherry.network.model import Network, Pool
 
@@ -131,6 +132,25 @@ def address_pool(network: Network, clock: Callable[[], float]) -> AddressPool:
     return addresses
 
 
+def subnets(networks: Iterable[Network]) -> tuple[IPv4Network, ...]:
+    """The subnets of networks."""
+    return tuple(IPv4Network(pool.subnet) for network in networks for pool in network.pools)
+
+
+def interface_address(pool: Pool) -> str:
+    """The bridge's own address with its prefix length."""
+    return f"{pool.gateway}/{IPv4Network(pool.subnet).prefixlen}"
+
+
+def check_mac(text: str) -> None:
+    """Raises InvalidArgument for what is no MAC address, or one of a group."""
+    try:
+        if mac_bytes(text)[0] & 1:
+            raise InvalidArgument(f"invalid MAC address: {text}: it is a multicast address")
+    except ValueError as error:
+        raise InvalidArgument(f"{text} is not a valid mac address") from error
+
+
 def find(networks: Iterable[Network], name_or_id: str) -> Network:
     """By full id, then by name, then by an unambiguous beginning of an id. Raises NotFound, InvalidArgument."""
     networks = tuple(networks)
@@ -208,7 +228,7 @@ def _pool(
     if len(spec.pools) > 1:
         raise Unsupported("networks with more than one IPAM pool are not supported yet")
     asked = spec.pools[0] if spec.pools else Pool()
-    ours = tuple(IPv4Network(pool.subnet) for network in networks for pool in network.pools)
+    ours = subnets(networks)
     if asked.subnet:
         subnet = _exact_subnet(asked.subnet, "subnet")
         check_overlap(subnet, ours)

@@ -55,6 +55,11 @@ class ProxyClient:
             if self._connection is None and not self._connect_once():
                 self._spawn()
 
+    def is_there(self) -> bool:
+        """Whether a proxy answers that was not started from here: one that outlived another wherryd."""
+        with self._lock:
+            return self._process is None and (self._connection is not None or self._connect_once())
+
     def ports(self, entries: Iterable[protocol.Port], fds: Iterable[int]) -> None:
         """Hands sockets over; the descriptors here stay the caller's. Raises Internal, Unavailable."""
         entries, fds = tuple(entries), tuple(fds)

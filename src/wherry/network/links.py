@@ -1,0 +1,277 @@
+"""Bridges and veths: what the kernel is told so that a network exists, and so that a container is on it.
+
+Plans are tuples of netlink requests, made by pure functions; `Links` runs them on the host's socket and on the one inside
+the container. A veth's peer is born inside the container's namespace, links are never moved, and on a container's end none
+is deleted: they die with the namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from ipaddress import IPv4Network
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from wherry.errors import Conflict, InvalidArgument
+from wherry.linux import rtnetlink
+from wherry.linux.netlink import Request, Socket
+from wherry.network import host
+from wherry.network.ipam import mac_of
+from wherry.network.model import SocketRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wherry.network.model import Endpoint, Network, Sandbox
+
+UP_TIMEOUT_S = 3.0
+ALIAS_PREFIX = "wherryd "
+_AF_NETLINK = 16
+_SOCK_RAW = 3
+_FIRST_INDEX = 2  # loopback has 1
+_MAIN_TABLE_KINDS = (rtnetlink.RTN_UNICAST,)
+
+
+def plan_bridge(network: Network, alias: str) -> tuple[Request, ...]:
+    """A bridge that does not exist yet: made, marked as ours, up. Its address comes once its index is known."""
+    name = network.interface
+    return (
+        rtnetlink.bridge_add(name, mac_of(network.pools[0].gateway)),
+        rtnetlink.link_set(name, alias=alias, mtu=network.mtu if network.mtu != 1500 else 0, up=True),
+    )
+
+
+def plan_inside(index: int, endpoint: Endpoint, *, is_first: bool, is_gateway: bool) -> tuple[Request, ...]:
+    """Inside the container: loopback up, address, interface up, the default route. One datagram.
+
+    The networks have no IPv6, so no link-local address is made: it would only ask the others on the bridge whether it is
+    taken.
+    """
+    requests = [rtnetlink.link_set("lo", up=True)] if is_first else []
+    requests += [
+        rtnetlink.link_set(index, link_local=False),
+        rtnetlink.address_add(index, endpoint.ipv4_address, endpoint.ipv4_prefix_length),
+        rtnetlink.link_set(index, up=True),
+    ]
+    if is_gateway:
+        requests.append(rtnetlink.route_add(endpoint.ipv4_gateway, index, replace=True))
+    return tuple(requests)
+
+
+class Links:
+    """The host's links. Thread-safe: one socket, one lock, held for single conversations with the kernel."""
+
+    def __init__(self, owner: str) -> None:
+        """Opens the host's socket. `owner` goes into the mark (the alias) of bridges."""
+        self.alias = (ALIAS_PREFIX + owner)[:255]
+        self._socket = Socket.open()
+        self._lock = Lock()
+
+    def close(self) -> None:
+        """Closes the socket."""
+        with self._lock:
+            self._socket.close()
+
+    def host_subnets(self, without: str = "") -> tuple[IPv4Network, ...]:
+        """Where the host's routes lead, the default route and those of the interface `without` left out."""
+        with self._lock:
+            routes = rtnetlink.routes(self._socket)
+            own = rtnetlink.link(self._socket, without) if without else None
+        return tuple(
+            IPv4Network(f"{route.destination}/{route.prefix_length}", strict=False)
+            for route in routes
+            if route.family == rtnetlink.AF_INET and route.prefix_length and route.kind in _MAIN_TABLE_KINDS
+            and not (own and route.index == own.index)
+        )
+
+    def address_of(self, interface: str) -> str:
+        """The first IPv4 address of an interface with its prefix length, or empty."""
+        with self._lock:
+            found = rtnetlink.link(self._socket, interface)
+            addresses = rtnetlink.addresses(self._socket) if found else []
+        for address in addresses:
+            if found and address.index == found.index and address.family == rtnetlink.AF_INET:
+                return f"{address.address}/{address.prefix_length}"
+        return ""
+
+    def ensure_bridge(self, network: Network, *, loopback: bool) -> bool:
+        """Makes a network's bridge be there, up, with the gateway's address; whether it had to be made.
+
+        A bridge that somebody else made (no mark) is used as it is, as Docker does. Raises Conflict for one with another
+        daemon's mark, InvalidArgument for a link that is no bridge.
+        """
+        name, pool = network.interface, network.pools[0]
+        with self._lock:
+            found = rtnetlink.link(self._socket, name)
+            if found is None:
+                self._make_bridge(network)
+                found = rtnetlink.link(self._socket, name)
+                assert found
+                is_new = True
+            else:
+                self._check_bridge(found)
+                is_new = False
+            prefix_length = IPv4Network(pool.subnet).prefixlen
+            present = [address for address in rtnetlink.addresses(self._socket)
+                       if address.index == found.index and address.family == rtnetlink.AF_INET]
+            requests = []
+            if not any(address.address == pool.gateway for address in present):
+                requests.append(rtnetlink.address_add(found.index, pool.gateway, prefix_length))
+            if found.alias == self.alias:
+                requests += [rtnetlink.address_delete(found.index, address.address, address.prefix_length)
+                             for address in present if address.address != pool.gateway]
+            if not found.is_up:
+                requests.append(rtnetlink.link_set(found.index, up=True))
+            self._socket.run(*requests)
+        if loopback:
+            host.route_loopback(name)
+        return is_new
+
+    def remove_bridge(self, interface: str) -> None:
+        """Removes a bridge that is marked as ours; one that is not ours, or gone, is left."""
+        with self._lock:
+            found = rtnetlink.link(self._socket, interface)
+            if found and found.alias == self.alias:
+                self._socket.run(rtnetlink.link_delete(found.index))
+
+    def remove_strays(self, bridges: Iterable[str], veths: Iterable[str]) -> None:
+        """Removes what a crash left: bridges with our mark and ports of our bridges that are not among those named."""
+        kept_bridges, kept_veths = set(bridges), set(veths)
+        with self._lock:
+            links = rtnetlink.links(self._socket)
+            ours = {link.index for link in links if link.kind == "bridge" and link.alias == self.alias}
+            gone = [link for link in links if link.kind == "veth" and link.master in ours and link.name not in kept_veths]
+            gone += [link for link in links if link.index in ours and link.name not in kept_bridges]
+            for link in gone:
+                try:
+                    self._socket.run(rtnetlink.link_delete(link.index))
+                except OSError as error:
+                    if error.errno != errno.ENODEV:  # its namespace has died meanwhile
+                        raise
+
+    def attach(
+        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, interface: str, *, number: int, is_gateway: bool
+    ) -> Endpoint:
+        """Makes the veth, sets up its inner end, waits until both ends and the bridge carry packets.
+
+        `number` counts the container's interfaces from 0. On failure the veth is gone. Raises OSError.
+        """
+        name = "veth" + secrets.token_hex(4)[:7]
+        with Inside(sandbox) as inside, rtnetlink.LinkWatch() as watch:
+            index = self._make_veth(network, endpoint, sandbox, inside, name, interface, _FIRST_INDEX + number)
+            try:
+                inside.run(*plan_inside(index, endpoint, is_first=number == 0, is_gateway=is_gateway))
+                watch.wait_operational((name, network.interface), UP_TIMEOUT_S)
+            except BaseException:
+                self.delete(name)
+                raise
+        return endpoint.replace(host_interface=name, interface=interface)
+
+    def route(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
+        """Lets a running container's default route go by another of its interfaces."""
+        with Inside(sandbox) as inside:
+            found = rtnetlink.link(inside, endpoint.interface)
+            if found:
+                inside.run(rtnetlink.route_add(endpoint.ipv4_gateway, found.index, replace=True))
+
+    def down(self, veth: str) -> None:
+        """Takes a dying container's port off the wire. Not an error when it is gone."""
+        self._run_unless_gone(rtnetlink.link_set(veth, up=False))
+
+    def delete(self, veth: str) -> None:
+        """Removes a veth, both ends. Not an error when it is gone."""
+        self._run_unless_gone(rtnetlink.link_delete(veth))
+
+    def forget_neighbour(self, network: Network, address: str) -> None:
+        """The host forgets which MAC an address had."""
+        with self._lock:
+            found = rtnetlink.link(self._socket, network.interface)
+            if found:
+                try:
+                    self._socket.run(rtnetlink.neighbour_delete(found.index, address))
+                except OSError as error:
+                    if error.errno != errno.ENOENT:
+                        raise
+
+    def _make_veth(
+        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, inside: Socket, name: str, interface: str, index: int
+    ) -> int:
+        with self._lock:
+            bridge = rtnetlink.link(self._socket, network.interface)
+            if bridge is None:
+                raise OSError(errno.ENODEV, f"network {network.name}: the bridge {network.interface} is gone")
+
+            def pair(peer_index: int) -> Request:
+                return rtnetlink.veth_add(name, master=bridge.index, mtu=network.mtu, peer_name=interface,
+                                          peer_mac=endpoint.mac_address, peer_netns_fd=sandbox.netns_fd,
+                                          peer_index=peer_index)
+
+            # Hairpin: with bridge netfilter on, a container's way to its own published port goes back out of its port.
+            port = rtnetlink.bridge_port_set(name, hairpin=True, isolated=not network.icc)
+            try:
+                self._socket.run(pair(index), port)
+                return index
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.EBUSY):
+                    self._delete_quietly(name)
+                    raise
+            # The number is taken inside (tunnels that the kernel makes by itself): let the kernel choose, then ask.
+            self._socket.run(pair(0), port)
+        found = rtnetlink.link(inside, interface)
+        assert found, interface
+        return found.index
+
+    def _make_bridge(self, network: Network) -> None:
+        try:
+            self._socket.run(*plan_bridge(network, self.alias))
+        except OSError:
+            found = rtnetlink.link(self._socket, network.interface)
+            if found and found.kind == "bridge" and found.alias in ("", self.alias):
+                self._socket.run(rtnetlink.link_delete(found.index))
+            raise
+
+    def _check_bridge(self, link: rtnetlink.Link) -> None:
+        if link.kind != "bridge":
+            raise InvalidArgument(f"the interface {link.name} exists and is no bridge")
+        if link.alias.startswith(ALIAS_PREFIX) and link.alias != self.alias:
+            raise Conflict(f"the bridge {link.name} belongs to another wherryd ({link.alias.removeprefix(ALIAS_PREFIX)})",
+                           hint=f"give this one its own --bridge and table name, or remove it: ip link delete {link.name}")
+
+    def _run_unless_gone(self, request: Request) -> None:
+        with self._lock:
+            try:
+                self._socket.run(request)
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+
+    def _delete_quietly(self, name: str) -> None:
+        """Undoes a half-made pair; called while another error is on its way."""
+        try:
+            self._socket.run(rtnetlink.link_delete(name))
+        except OSError:
+            return
+
+
+class Inside:
+    """A NETLINK_ROUTE socket inside a container's namespace: the runtime's, or one opened for the purpose."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        """Opens it or borrows it."""
+        if sandbox.rtnetlink_fd is not None:
+            self._socket = Socket.adopt(sandbox.rtnetlink_fd)
+            return
+        request = SocketRequest(family=_AF_NETLINK, kind=_SOCK_RAW, protocol=0)
+        (fd,) = sandbox.inside((request,), "")
+        try:
+            self._socket = Socket.adopt(fd)
+        finally:
+            os.close(fd)
+
+    def __enter__(self) -> Socket:
+        return self._socket
+
+    def __exit__(self, *_exc: object) -> None:
+        self._socket.close()

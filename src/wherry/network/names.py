@@ -1,0 +1,81 @@
+"""Whose names a container may ask for: what the proxy's DNS is told when containers join and leave networks."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wherry.network import files, ruleset
+from wherry.network.model import SocketRequest
+from wherry.network.proxy import protocol
+
+if TYPE_CHECKING:
+    from wherry.network.model import Endpoint, Network, Sandbox
+    from wherry.network.proxy.client import ProxyClient
+
+_AF_INET = 2
+_SOCK_STREAM = 1
+_SOCK_DGRAM = 2
+_BACKLOG = 64
+
+
+class Directory:
+    """Tells the proxy. Without a proxy there is no DNS on networks, and nothing happens."""
+
+    def __init__(self, proxy: ProxyClient | None) -> None:
+        """`proxy` None: no DNS."""
+        self._proxy = proxy
+
+    def join(self, endpoint: Endpoint, sandbox: Sandbox, visible: tuple[Network, ...]) -> None:
+        """A container got an interface on a user-defined network: others find it, and it finds them."""
+        if not self._proxy:
+            return
+        self.put(endpoint)
+        if len(visible) > 1 and endpoint.container_id in self._proxy.list()["containers"]:
+            self._proxy.dns(_dns(sandbox, visible))
+        else:
+            self.serve(sandbox, visible)
+
+    def leave(self, endpoint: Endpoint, visible: tuple[Network, ...], *, ended: bool) -> None:
+        """It lost that interface. `visible`: what is left to it."""
+        if not self._proxy:
+            return
+        self._proxy.names(remove=((endpoint.network_id, endpoint.id),))
+        if ended and not visible:
+            self._proxy.close_dns((endpoint.container_id,))
+
+    def put(self, endpoint: Endpoint) -> None:
+        """Makes an endpoint's names known on its network."""
+        if self._proxy:
+            self._proxy.names(put=(protocol.Known(
+                network=endpoint.network_id, network_name=endpoint.network_name, endpoint=endpoint.id,
+                name=endpoint.container_name, names=endpoint.dns_names, address=endpoint.ipv4_address),))
+
+    def serve(self, sandbox: Sandbox, visible: tuple[Network, ...]) -> None:
+        """Opens the sockets inside, leads port 53 to them, gives them to the proxy."""
+        assert self._proxy
+        address = (files.EMBEDDED_DNS, 0)
+        fds = sandbox.inside((
+            SocketRequest(family=_AF_INET, kind=_SOCK_DGRAM, address=address),
+            SocketRequest(family=_AF_INET, kind=_SOCK_STREAM, address=address, backlog=_BACKLOG),
+        ), ruleset.dns_text(files.EMBEDDED_DNS))
+        try:
+            self._proxy.dns(_dns(sandbox, visible), fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def _dns(sandbox: Sandbox, visible: tuple[Network, ...]) -> protocol.Dns:
+    servers = sandbox.dns_servers or files.upstream_servers(_host_resolver())
+    if all(network.internal for network in visible):
+        servers = ()  # an internal network has no way out, also not by asking us
+    return protocol.Dns(container=sandbox.container_id, networks=tuple(network.id for network in visible), servers=servers)
+
+
+def _host_resolver() -> files.ResolvConf:
+    try:
+        with open(files.RESOLV_CONF) as file:
+            return files.parse_resolv_conf(file.read())
+    except FileNotFoundError:
+        return files.ResolvConf()

@@ -1,0 +1,869 @@
+"""Networks with real packets: namespaces as containers, a neighbour host, the proxy as a process, all in a private world."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from ctypes import CDLL
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
+from wherry.linux import nftables, rtnetlink
+from wherry.linux.netlink import Socket
+from wherry.network.controller import Controller
+from wherry.network.model import (
+    Endpoint,
+    EndpointRequest,
+    NetworkConfig,
+    NetworkSpec,
+    Pool,
+    PortRequest,
+    PublishedPort,
+    Restored,
+    Sandbox,
+    SocketRequest,
+)
+from wherry.network.ports import PortUnavailable
+from wherry.network.proxy.client import ProxyClient
+
+pytestmark = [pytest.mark.root, pytest.mark.net]
+
+CLONE_NEWNET = 0x40000000
+NEIGHBOUR = "10.99.0.2"
+HOST = "10.99.0.1"
+WAIT_S = 5.0
+
+
+class Space:
+    """A network namespace without a process: threads go in, open sockets and end."""
+
+    def __init__(self) -> None:
+        self.fd = self._in_thread(self._make)
+        self.sockets: list[socket.socket] = []
+
+    @staticmethod
+    def _in_thread(work: Callable[[], Any]) -> Any:
+        results: list[Any] = []
+        errors: list[BaseException] = []
+
+        def body() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:  # noqa: BLE001 (it is raised where it was asked for)
+                errors.append(error)
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    @staticmethod
+    def _make() -> int:
+        assert CDLL(None).unshare(CLONE_NEWNET) == 0
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        def inside() -> Any:
+            assert CDLL(None).setns(self.fd, CLONE_NEWNET) == 0
+            return work()
+
+        return self._in_thread(inside)
+
+    def inside(self, requests: tuple[SocketRequest, ...], nft: str) -> list[int]:
+        """What the engine's zygote does."""
+        def work() -> list[int]:
+            fds, text = [], nft
+            for number, request in enumerate(requests):
+                sock = socket.socket(request.family, request.kind, request.protocol)
+                if request.address:
+                    sock.bind(request.address)
+                    text = text.replace(f"$port{number}", str(sock.getsockname()[1]))
+                if request.backlog:
+                    sock.listen(request.backlog)
+                fds.append(sock.detach())
+            if text:
+                nftables.apply(text)
+            return fds
+
+        found: list[int] = self.run(work)
+        return found
+
+    def socket(self, kind: int = socket.SOCK_STREAM, bind: tuple[str, int] | None = None, family: int = socket.AF_INET) -> socket.socket:
+        def work() -> socket.socket:
+            sock = socket.socket(family, kind)
+            sock.settimeout(WAIT_S)
+            if bind:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(bind)
+                if kind == socket.SOCK_STREAM:
+                    sock.listen(16)
+            return sock
+
+        made: socket.socket = self.run(work)
+        self.sockets.append(made)
+        return made
+
+    def command(self, *argv: str) -> str:
+        return subprocess.run(["nsenter", f"--net=/proc/self/fd/{self.fd}", *argv], check=True, capture_output=True,
+                              text=True, pass_fds=(self.fd,)).stdout
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        os.close(self.fd)
+
+
+class Lab:
+    """A daemon's networks, its proxy, and containers by name."""
+
+    def __init__(self, folder: Path, config: NetworkConfig) -> None:
+        self.folder = folder
+        self.config = config
+        self.spaces: dict[str, Space] = {}
+        self.held: dict[str, dict[str, Endpoint]] = {}
+        self.ports: dict[str, tuple[PublishedPort, ...]] = {}
+        self.open()
+
+    def open(self, restored: tuple[Restored, ...] = ()) -> None:
+        self.proxy = ProxyClient(str(self.folder / "run"))
+        self.controller = Controller(str(self.folder / "files"), self.config, self.proxy)
+        self.controller.open_sandbox = self._open_sandbox
+        self.controller.start(restored)
+
+    @contextlib.contextmanager
+    def _open_sandbox(self, container_id: str) -> Iterator[Sandbox | None]:
+        name = next((name for name, held in self.held.items() if any(e.container_id == container_id for e in held.values())), "")
+        yield self.sandbox(name, container_id) if name in self.spaces else None
+
+    def sandbox(self, name: str, container_id: str, dns: tuple[str, ...] = ()) -> Sandbox:
+        space = self.spaces[name]
+        return Sandbox(container_id=container_id, pid=os.getpid(), netns_fd=space.fd, inside=space.inside, dns_servers=dns)
+
+    def run(self, name: str, *networks: str, ports: tuple[PortRequest, ...] = (), dns: tuple[str, ...] = (), **request: Any) -> Space:
+        """A container on networks, its ports published on the first."""
+        self.spaces[name] = Space()
+        container_id = secrets.token_hex(32)
+        self.held[name] = {}
+        for network in networks or ("bridge",):
+            self.join(name, network, container_id, dns, **request)
+        first = next(iter(self.held[name].values()))
+        self.ports[name] = self.controller.publish(first, ports)
+        return self.spaces[name]
+
+    def join(self, name: str, network: str, container_id: str = "", dns: tuple[str, ...] = (), **request: Any) -> Endpoint:
+        container_id = container_id or next(iter(self.held[name].values())).container_id
+        wanted = self.controller.network(network)
+        endpoint = self.controller.allocate(wanted.id, container_id, EndpointRequest(container_name=name, **request))
+        self.held[name][network] = self.controller.attach(endpoint, self.sandbox(name, container_id, dns))
+        return self.held[name][network]
+
+    def leave(self, name: str, network: str) -> None:
+        endpoint = self.held[name].pop(network)
+        self.controller.detach(endpoint)
+        self.controller.release(endpoint)
+
+    def end(self, name: str) -> None:
+        self.spaces.pop(name).close()
+        for endpoint in self.held.pop(name).values():
+            self.controller.unpublish(endpoint)
+            self.controller.detach(endpoint, ended=True)
+            self.controller.release(endpoint)
+        self.ports.pop(name)
+
+    def address(self, name: str, network: str = "bridge") -> str:
+        return self.held[name][network].ipv4_address
+
+    def restored(self) -> tuple[Restored, ...]:
+        return tuple(Restored(endpoint=endpoint, ports=self.ports[name] if number == 0 else ())
+                     for name, held in self.held.items() for number, endpoint in enumerate(held.values()))
+
+    def close(self) -> None:
+        for name in tuple(self.spaces):
+            self.end(name)
+        self.controller.close(keep_running=False)
+
+
+@pytest.fixture(scope="module")
+def neighbour() -> Iterator[Space]:
+    """Another host, on a wire to this one, with a route to nowhere else."""
+    space = Space()
+    subprocess.run(["ip", "link", "add", "uplink", "type", "veth", "peer", "name", "uplink-peer"], check=True)
+    subprocess.run(["ip", "link", "set", "uplink-peer", "netns", f"/proc/self/fd/{space.fd}"], check=True, pass_fds=(space.fd,))
+    subprocess.run(["ip", "addr", "add", f"{HOST}/24", "dev", "uplink"], check=True)
+    subprocess.run(["ip", "link", "set", "uplink", "up"], check=True)
+    space.command("ip", "addr", "add", f"{NEIGHBOUR}/24", "dev", "uplink-peer")
+    space.command("ip", "link", "set", "uplink-peer", "up")
+    space.command("ip", "link", "set", "lo", "up")
+    yield space
+    subprocess.run(["ip", "link", "delete", "uplink"], check=True)
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def lab(neighbour: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+    found = Lab(tmp_path_factory.mktemp("lab"), NetworkConfig())
+    yield found
+    found.close()
+
+
+@pytest.fixture(autouse=True)
+def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "lab" in request.fixturenames:
+        lab = request.getfixturevalue("lab")
+        for name in tuple(lab.spaces):
+            lab.end(name)
+        for network in lab.controller.networks():
+            if not network.is_default:
+                lab.controller.remove_network(network.id)
+
+
+def talk(client: socket.socket, server: socket.socket, address: tuple[str, int]) -> tuple[str, int]:
+    """Connects, exchanges a word each way; who the server saw."""
+    client.connect(address)
+    connection, peer = server.accept()
+    with connection:
+        connection.settimeout(WAIT_S)
+        client.sendall(b"ping")
+        assert connection.recv(4) == b"ping"
+        connection.sendall(b"pong")
+        assert client.recv(4) == b"pong"
+    host, port = peer
+    return host, port
+
+
+def talk_udp(client: socket.socket, server: socket.socket, address: tuple[str, int]) -> tuple[str, int]:
+    client.sendto(b"ping", address)
+    data, peer = server.recvfrom(100)
+    assert data == b"ping"
+    server.sendto(b"pong", peer)
+    data, came_from = client.recvfrom(100)
+    assert (data, came_from) == (b"pong", address)
+    host, port = peer
+    return host, port
+
+
+def refused(client: socket.socket, address: tuple[str, int]) -> bool:
+    client.settimeout(0.3)
+    try:
+        client.connect(address)
+    except OSError:
+        return True
+    return False
+
+
+def local(kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:
+    sock = socket.socket(family, kind)
+    sock.settimeout(WAIT_S)
+    return sock
+
+
+# --- the default bridge ---
+
+
+def test_what_users_see_on_both_sides(lab: Lab) -> None:
+    space = lab.run("one")
+    address = lab.address("one")
+    network = lab.controller.network("bridge")
+    gateway = network.pools[0].gateway
+    inner = space.command("ip", "-o", "addr")
+    assert f"inet {address}/16 brd" in inner
+    assert "eth0" in inner
+    assert "inet6 fe80" not in inner
+    assert "link/ether 02:42:" + ":".join(f"{int(part):02x}" for part in address.split(".")) in space.command("ip", "link", "show", "eth0")
+    assert f"default via {gateway} dev eth0" in space.command("ip", "route")
+    outer = subprocess.run(["ip", "-o", "addr", "show", "wherry0"], capture_output=True, text=True, check=True).stdout
+    assert f"inet {gateway}/16" in outer
+    port = subprocess.run(["ip", "-o", "link", "show", "master", "wherry0"], capture_output=True, text=True, check=True).stdout
+    assert lab.held["one"]["bridge"].host_interface in port
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+    assert any("ip_forward was off" in warning for warning in lab.controller.warnings())
+
+
+def test_first_connection_loses_no_packet(lab: Lab) -> None:
+    for number in range(10):
+        space = lab.run(f"first{number}")
+        server = space.socket(bind=("0.0.0.0", 80))
+        client = local()
+        client.settimeout(0.9)  # a lost first packet would be sent again after a second
+        with client:
+            talk(client, server, (lab.address(f"first{number}"), 80))
+
+
+def test_containers_reach_other_hosts_under_the_hosts_address(lab: Lab, neighbour: Space) -> None:
+    space = lab.run("out")
+    server = neighbour.socket(bind=("0.0.0.0", 7000))
+    assert talk(space.socket(), server, (NEIGHBOUR, 7000))[0] == HOST
+
+
+def test_containers_of_a_bridge_reach_each_other(lab: Lab) -> None:
+    one, two = lab.run("a"), lab.run("b")
+    server = two.socket(bind=("0.0.0.0", 81))
+    assert talk(one.socket(), server, (lab.address("b"), 81))[0] == lab.address("a")
+
+
+@pytest.mark.parametrize("bridge_netfilter", ["0", "1"])
+def test_published_port_from_everywhere(lab: Lab, neighbour: Space, bridge_netfilter: str) -> None:
+    knob = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not knob.exists():
+        pytest.skip("the kernel has no bridge netfilter")
+    knob.write_text(bridge_netfilter)
+    lab.controller.create_network(NetworkSpec(name="other"))
+    space = lab.run("web", ports=(PortRequest(container_port=80, host_port=8080),))
+    same, away = lab.run("same"), lab.run("away", "other")
+    server = space.socket(bind=("0.0.0.0", 80))
+    assert {(port.host_ip, port.host_port) for port in lab.ports["web"]} >= {("0.0.0.0", 8080)}
+    gateway = lab.controller.network("bridge").pools[0].gateway
+    assert talk(neighbour.socket(), server, (HOST, 8080))[0] == NEIGHBOUR  # the client's own address arrives
+    with local() as client:
+        talk(client, server, (HOST, 8080))
+    with local() as client:
+        talk(client, server, ("127.0.0.1", 8080))
+    with local() as client:
+        talk(client, server, (gateway, 8080))
+    talk(same.socket(), server, (HOST, 8080))
+    talk(same.socket(), server, (gateway, 8080))
+    talk(space.socket(), server, (HOST, 8080))  # itself
+    talk(away.socket(), server, (HOST, 8080))
+    knob.write_text("0")
+
+
+def test_published_port_on_ipv6_goes_through_the_proxy(lab: Lab) -> None:
+    space = lab.run("six", ports=(PortRequest(container_port=80, host_port=8086),))
+    server = space.socket(bind=("0.0.0.0", 80))
+    assert PublishedPort(container_port=80, protocol="tcp", host_ip="::", host_port=8086) in lab.ports["six"]
+    with local(family=socket.AF_INET6) as client:
+        talk(client, server, ("::1", 8086))
+
+
+def test_udp_port_from_everywhere(lab: Lab, neighbour: Space) -> None:
+    space = lab.run("dns", ports=(PortRequest(container_port=53, host_port=5353, protocol="udp"),))
+    server = space.socket(socket.SOCK_DGRAM, ("0.0.0.0", 53))
+    assert talk_udp(neighbour.socket(socket.SOCK_DGRAM), server, (HOST, 5353))[0] == NEIGHBOUR
+    for address in (HOST, "127.0.0.1"):
+        with local(socket.SOCK_DGRAM) as client:
+            talk_udp(client, server, (address, 5353))
+    talk_udp(lab.run("peer").socket(socket.SOCK_DGRAM), server, (HOST, 5353))
+
+
+def test_udp_flow_finds_the_new_container(lab: Lab, neighbour: Space) -> None:
+    port = (PortRequest(container_port=53, host_port=5354, protocol="udp"),)
+    client = neighbour.socket(socket.SOCK_DGRAM)
+    for name in ("old", "new"):  # the same client socket: the kernel would go on translating to the old one
+        space = lab.run(name, ports=port)
+        talk_udp(client, space.socket(socket.SOCK_DGRAM, ("0.0.0.0", 53)), (HOST, 5354))
+        lab.end(name)
+
+
+def test_port_on_one_address_answers_there_alone(lab: Lab, neighbour: Space) -> None:
+    space = lab.run("bound", ports=(PortRequest(container_port=80, host_port=8081, host_ip="127.0.0.1"),
+                                    PortRequest(container_port=80, host_port=8082, host_ip=HOST)))
+    server = space.socket(bind=("0.0.0.0", 80))
+    assert refused(neighbour.socket(), (HOST, 8081))
+    with local() as client:
+        talk(client, server, ("127.0.0.1", 8081))
+    talk(neighbour.socket(), server, (HOST, 8082))
+    with local() as client:
+        assert refused(client, ("127.0.0.1", 8082))
+
+
+def test_unpublished_ports_are_not_reached_by_routing(lab: Lab, neighbour: Space) -> None:
+    space = lab.run("hidden")
+    server = space.socket(bind=("0.0.0.0", 80))
+    subnet = lab.controller.network("bridge").pools[0].subnet
+    neighbour.command("ip", "route", "add", subnet, "via", HOST)
+    try:
+        assert refused(neighbour.socket(), (lab.address("hidden"), 80))
+    finally:
+        neighbour.command("ip", "route", "del", subnet)
+    with local() as client:
+        talk(client, server, (lab.address("hidden"), 80))
+
+
+def test_port_is_free_again_when_the_container_ends(lab: Lab, neighbour: Space) -> None:
+    request = (PortRequest(container_port=80, host_port=8090),)
+    lab.run("brief", ports=request)
+    with pytest.raises(PortUnavailable, match=r"driver failed programming external connectivity on endpoint late \([0-9a-f]{64}\): "
+                                              r"Bind for 0\.0\.0\.0:8090 failed: port is already allocated"):
+        lab.run("late", ports=request)
+    lab.ports["late"] = ()
+    lab.end("late")
+    lab.end("brief")
+    assert refused(neighbour.socket(), (HOST, 8090))
+    space = lab.run("again", ports=request)
+    talk(neighbour.socket(), space.socket(bind=("0.0.0.0", 80)), (HOST, 8090))
+
+
+def test_port_of_a_foreign_listener(lab: Lab) -> None:
+    with local() as foreign:
+        foreign.bind(("0.0.0.0", 8091))
+        foreign.listen()
+        with pytest.raises(PortUnavailable, match=r"Error starting userland proxy: listen tcp4 0\.0\.0\.0:8091: bind: address already in use"):
+            lab.run("unlucky", ports=(PortRequest(container_port=80, host_port=8091), PortRequest(container_port=81, host_port=8092)))
+        lab.ports["unlucky"] = ()
+    with local() as probe:
+        probe.bind(("0.0.0.0", 8092))  # what had been taken before the failure is free
+
+
+def test_ephemeral_ports_and_ranges(lab: Lab) -> None:
+    lab.run("many", ports=(PortRequest(container_port=80), PortRequest(container_port=81),
+                           PortRequest(container_port=82, host_port=8100, host_port_end=8102),
+                           PortRequest(container_port=83, host_port=8100, host_port_end=8102)))
+    chosen = {port.container_port: port.host_port for port in lab.ports["many"] if port.host_ip == "0.0.0.0"}
+    assert chosen[80] != chosen[81]
+    assert min(chosen[80], chosen[81]) >= 32768
+    assert {chosen[82], chosen[83]} == {8100, 8101}
+    assert {port.host_port for port in lab.ports["many"] if port.host_ip == "::"} == set(chosen.values())
+
+
+def test_stream_through_the_proxy_is_whole_and_half_closes(lab: Lab) -> None:
+    space = lab.run("stream", ports=(PortRequest(container_port=80, host_port=8110),))
+    server = space.socket(bind=("0.0.0.0", 80))
+    payload = os.urandom(1 << 20) * 8
+    with local() as client:
+        client.connect(("127.0.0.1", 8110))
+        connection, _ = server.accept()
+        connection.settimeout(WAIT_S)
+        received = bytearray()
+
+        def echo() -> None:
+            while data := connection.recv(1 << 16):
+                received.extend(data)
+            connection.sendall(received[::-1])
+            connection.close()
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        client.sendall(payload)
+        client.shutdown(socket.SHUT_WR)
+        back = bytearray()
+        while data := client.recv(1 << 16):
+            back.extend(data)
+        thread.join()
+    assert bytes(back) == payload[::-1]
+
+
+def test_reset_and_refusal_pass_through_the_proxy(lab: Lab) -> None:
+    space = lab.run("reset", ports=(PortRequest(container_port=80, host_port=8111),))
+    with local() as client:  # nobody listens inside yet
+        client.connect(("127.0.0.1", 8111))
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    server = space.socket(bind=("0.0.0.0", 80))
+    with local() as client:
+        client.connect(("127.0.0.1", 8111))
+        connection, _ = server.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+# --- networks of users ---
+
+
+def test_networks_are_isolated_from_each_other(lab: Lab) -> None:
+    for name in ("red", "blue"):
+        lab.controller.create_network(NetworkSpec(name=name))
+    red, blue = lab.run("r", "red"), lab.run("b", "blue")
+    server = blue.socket(bind=("0.0.0.0", 80))
+    assert refused(red.socket(), (lab.address("b", "blue"), 80))
+    both = lab.run("both", "red", "blue")
+    assert talk(both.socket(), server, (lab.address("b", "blue"), 80))[0] == lab.address("both", "blue")
+
+
+def test_internal_network_has_no_way_out(lab: Lab, neighbour: Space) -> None:
+    lab.controller.create_network(NetworkSpec(name="inside", internal=True))
+    one, two = lab.run("i1", "inside", ports=(PortRequest(container_port=80, host_port=8120),)), lab.run("i2", "inside")
+    assert "default" not in one.command("ip", "route")
+    assert lab.ports["i1"] == ()
+    one.command("ip", "route", "add", "default", "via", lab.controller.network("inside").pools[0].gateway)
+    neighbour.socket(bind=("0.0.0.0", 7001))
+    assert refused(one.socket(), (NEIGHBOUR, 7001))
+    talk(two.socket(), one.socket(bind=("0.0.0.0", 80)), (lab.address("i1", "inside"), 80))
+
+
+def test_network_without_icc(lab: Lab) -> None:
+    lab.controller.create_network(NetworkSpec(name="apart", options=(("com.docker.network.bridge.enable_icc", "false"),)))
+    one = lab.run("p1", "apart", ports=(PortRequest(container_port=80, host_port=8121),))
+    two = lab.run("p2", "apart")
+    server = one.socket(bind=("0.0.0.0", 80))
+    assert refused(two.socket(), (lab.address("p1", "apart"), 80))
+    talk(two.socket(), server, (HOST, 8121))  # what is published is for everybody
+
+
+def test_options_of_a_network(lab: Lab) -> None:
+    network = lab.controller.create_network(NetworkSpec(
+        name="custom", pools=(Pool(subnet="10.77.0.0/24", ip_range="10.77.0.128/25", gateway="10.77.0.1",
+                                   aux_addresses=(("router", "10.77.0.128"),)),),
+        options=(("com.docker.network.bridge.name", "custom0"), ("com.docker.network.driver.mtu", "1400"),
+                 ("com.docker.network.bridge.enable_ip_masquerade", "false"))))
+    space = lab.run("c", "custom")
+    assert network.interface == "custom0"
+    assert lab.address("c", "custom") == "10.77.0.129"
+    assert "mtu 1400" in space.command("ip", "link", "show", "eth0")
+    static = lab.run("s", "custom", ipv4_address="10.77.0.9", mac_address="02:00:00:00:00:09")
+    assert "10.77.0.9/24" in static.command("ip", "addr")
+    assert "02:00:00:00:00:09" in static.command("ip", "link")
+    with pytest.raises(Conflict, match="Address already in use"):
+        lab.run("t", "custom", ipv4_address="10.77.0.9")
+    lab.ports["t"] = ()
+    lab.held["t"] = {}
+
+
+def test_network_is_gone_when_removed(lab: Lab) -> None:
+    network = lab.controller.create_network(NetworkSpec(name="brief"))
+    lab.run("user", "brief")
+    with pytest.raises(Forbidden, match="has active endpoints"):
+        lab.controller.remove_network("brief")
+    lab.end("user")
+    lab.controller.remove_network("brief")
+    with pytest.raises(NotFound, match="network brief not found"):
+        lab.controller.network("brief")
+    with Socket.open() as host:
+        assert rtnetlink.link(host, network.interface) is None
+    assert network.interface not in subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+
+
+def test_joining_and_leaving_while_running(lab: Lab, neighbour: Space) -> None:
+    for name in ("front", "back"):
+        lab.controller.create_network(NetworkSpec(name=name))
+    space = lab.run("mover", "front")
+    lab.join("mover", "back")
+    assert "eth1" in space.command("ip", "link")
+    server = neighbour.socket(bind=("0.0.0.0", 7002))
+    gateways = {name: lab.controller.network(name).pools[0].gateway for name in ("front", "back")}
+    assert f"default via {gateways['back']}" in space.command("ip", "route")  # the first by name
+    lab.leave("mover", "back")
+    assert "eth1" not in space.command("ip", "link")
+    assert f"default via {gateways['front']} dev eth0" in space.command("ip", "route")
+    talk(space.socket(), server, (NEIGHBOUR, 7002))
+    lab.join("mover", "back", gateway_priority=-1)
+    assert f"default via {gateways['front']} dev eth0" in space.command("ip", "route")
+    lab.leave("mover", "front")
+    lab.join("mover", "front", gateway_priority=5)
+    assert "eth0" in space.command("ip", "link")
+    assert f"default via {gateways['front']} dev eth0" in space.command("ip", "route")
+
+
+# --- DNS ---
+
+
+def ask(space: Space, name: str, kind: str = "A", tcp: bool = False) -> tuple[int, list[str]]:
+    import dnslib
+
+    query = dnslib.DNSRecord.question(name, kind)
+    with space.socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.11", 53))
+        if tcp:
+            data = query.pack()
+            sock.sendall(len(data).to_bytes(2, "big") + data)
+            length = int.from_bytes(sock.recv(2), "big")
+            answer = b""
+            while len(answer) < length:
+                answer += sock.recv(length)
+        else:
+            sock.send(query.pack())
+            answer = sock.recv(4096)
+    reply = dnslib.DNSRecord.parse(answer)
+    assert reply.header.id == query.header.id
+    return reply.header.rcode, [str(record.rdata) for record in reply.rr]
+
+
+class Upstream:
+    """A name server of the world outside, at the neighbour: answers 203.0.113.7 to all, twice as long as UDP carries for `big`."""
+
+    def __init__(self, space: Space) -> None:
+        self.udp = space.socket(socket.SOCK_DGRAM, ("0.0.0.0", 53))
+        self.tcp = space.socket(socket.SOCK_STREAM, ("0.0.0.0", 53))
+        self.ended = False
+        self.threads = [threading.Thread(target=self._udp), threading.Thread(target=self._tcp)]
+        for sock in (self.udp, self.tcp):
+            sock.settimeout(0.1)
+        for thread in self.threads:
+            thread.start()
+
+    @staticmethod
+    def answer(query: bytes, limit: int) -> bytes:
+        import dnslib
+
+        request = dnslib.DNSRecord.parse(query)
+        reply = request.reply()
+        name = str(request.q.qname)
+        if name.startswith("missing"):
+            reply.header.rcode = dnslib.RCODE.NXDOMAIN
+        else:
+            for number in range(100 if name.startswith("big") else 1):
+                reply.add_answer(dnslib.RR(name, rdata=dnslib.A(f"203.0.113.{7 + number}")))
+        data: bytes = reply.pack()
+        return data if len(data) <= limit else bytes(reply.truncate().pack())
+
+    def _udp(self) -> None:
+        while not self.ended:
+            with contextlib.suppress(TimeoutError):
+                query, client = self.udp.recvfrom(4096)
+                self.udp.sendto(self.answer(query, 512), client)
+
+    def _tcp(self) -> None:
+        while not self.ended:
+            with contextlib.suppress(TimeoutError):
+                connection, _ = self.tcp.accept()
+                with connection:
+                    connection.settimeout(WAIT_S)
+                    query = connection.recv(int.from_bytes(connection.recv(2), "big"))
+                    answer = self.answer(query, 65535)
+                    connection.sendall(len(answer).to_bytes(2, "big") + answer)
+
+    def close(self) -> None:
+        self.ended = True
+        for thread in self.threads:
+            thread.join()
+        self.udp.close()
+        self.tcp.close()
+
+
+@pytest.fixture
+def upstream(neighbour: Space) -> Iterator[Upstream]:
+    server = Upstream(neighbour)
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_names_of_containers(lab: Lab, tcp: bool) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    one = lab.run("web", "net", aliases=("www",), hostname="webhost")
+    two = lab.run("db", "net")
+    short = lab.held["web"]["net"].container_id[:12]
+    for name in ("web", "www", "webhost", short, "WEB", "web.net", "web."):
+        assert ask(two, name, tcp=tcp) == (0, [lab.address("web", "net")])
+    assert ask(one, "db", tcp=tcp) == (0, [lab.address("db", "net")])
+    assert ask(two, "web", "AAAA", tcp=tcp) == (0, [])
+    reverse = ".".join(reversed(lab.address("web", "net").split("."))) + ".in-addr.arpa"
+    assert ask(two, reverse, "PTR", tcp=tcp) == (0, ["web.net."])
+    assert short in lab.held["web"]["net"].aliases
+
+
+def test_names_follow_the_containers(lab: Lab) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    lab.controller.create_network(NetworkSpec(name="net2"))
+    asker = lab.run("asker", "net", dns=("127.0.0.1#1",))
+    lab.run("twin1", "net", aliases=("twin",))
+    lab.run("twin2", "net", aliases=("twin",))
+    assert sorted(ask(asker, "twin")[1]) == sorted([lab.address("twin1", "net"), lab.address("twin2", "net")])
+    lab.end("twin1")
+    assert ask(asker, "twin") == (0, [lab.address("twin2", "net")])
+    lab.run("elsewhere", "net2")
+    assert ask(asker, "elsewhere")[0] == 2  # no upstream answers: SERVFAIL
+    lab.join("asker", "net2")
+    assert ask(asker, "elsewhere") == (0, [lab.address("elsewhere", "net2")])
+    lab.controller.rename(lab.held["twin2"]["net"].container_id, "single")
+    assert ask(asker, "single") == (0, [lab.address("twin2", "net")])
+
+
+def test_names_of_the_world(lab: Lab, upstream: Upstream) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    space = lab.run("asker", "net", dns=("127.0.0.1#1", NEIGHBOUR))  # the first does not answer
+    assert ask(space, "example.com") == (0, ["203.0.113.7"])
+    assert ask(space, "example.com", tcp=True) == (0, ["203.0.113.7"])
+    assert ask(space, "missing.example.com")[0] == 3
+    assert len(ask(space, "big.example.com", tcp=True)[1]) == 100
+
+
+def test_internal_network_asks_nobody(lab: Lab, upstream: Upstream) -> None:
+    lab.controller.create_network(NetworkSpec(name="inside", internal=True))
+    space = lab.run("asker", "inside", dns=(NEIGHBOUR,))
+    assert ask(space, "example.com")[0] == 2
+    assert ask(space, "asker") == (0, [lab.address("asker", "inside")])
+
+
+def test_container_may_have_a_name_server_of_its_own(lab: Lab) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    space = lab.run("own", "net")
+    own = space.socket(socket.SOCK_DGRAM, ("0.0.0.0", 53))
+    talk_udp(space.socket(socket.SOCK_DGRAM), own, (lab.address("own", "net"), 53))
+    assert ask(space, "own") == (0, [lab.address("own", "net")])
+
+
+def test_malformed_queries_are_survived(lab: Lab) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    space = lab.run("fuzz", "net")
+    with space.socket(socket.SOCK_DGRAM) as sock:
+        for junk in (b"", b"\0", b"\xff" * 12, os.urandom(600), b"\0" * 12):
+            sock.sendto(junk, ("127.0.0.11", 53))
+    assert ask(space, "fuzz")[0] == 0
+
+
+# --- crashes, restarts, others on the machine ---
+
+
+def test_ports_and_names_outlive_the_daemon(lab: Lab, neighbour: Space) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    space = lab.run("kept", "net", ports=(PortRequest(container_port=80, host_port=8200),))
+    gone = lab.run("gone", "net", ports=(PortRequest(container_port=80, host_port=8201),))
+    server = space.socket(bind=("0.0.0.0", 80))
+    pid = lab.proxy.list()["pid"]
+    before = lab.restored()
+    stray = lab.held["gone"]["net"].host_interface
+    lab.proxy.close()  # what a kill -9 of wherryd leaves: its descriptors are closed, all else stays
+    with local() as client:
+        talk(client, server, ("127.0.0.1", 8200))
+    assert ask(space, "kept")[0] == 0
+    lab.open(tuple(entry for entry in before if entry.endpoint.container_name == "kept"))
+    assert lab.proxy.list()["pid"] == pid
+    with local() as client:
+        talk(client, server, ("127.0.0.1", 8200))
+    talk(neighbour.socket(), server, (HOST, 8200))
+    assert ask(space, "kept") == (0, [lab.address("kept", "net")])
+    assert ask(space, "gone")[0] != 0
+    with Socket.open() as host:
+        assert rtnetlink.link(host, stray) is None
+    with local() as probe:
+        probe.bind(("0.0.0.0", 8201))
+    with pytest.raises(PortUnavailable, match="port is already allocated"):
+        lab.run("thief", "net", ports=(PortRequest(container_port=80, host_port=8200),))
+    lab.ports["thief"] = ()
+    assert lab.address("thief", "net") != lab.address("kept", "net")
+    assert gone.fd
+
+
+def test_proxy_that_died_is_replaced(lab: Lab) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    space = lab.run("victim", "net", ports=(PortRequest(container_port=80, host_port=8210),))
+    server = space.socket(bind=("0.0.0.0", 80))
+    pid = lab.proxy.list()["pid"]
+    os.kill(pid, 9)
+    os.waitpid(pid, 0) if lab.proxy._process and lab.proxy._process.pid == pid else None
+    lab.run("next", "net", ports=(PortRequest(container_port=80, host_port=8211),))  # the first change notices
+    assert lab.proxy.list()["pid"] != pid
+    with local() as client:
+        talk(client, server, ("127.0.0.1", 8210))
+    assert ask(space, "next") == (0, [lab.address("next", "net")])
+    assert ask(lab.spaces["next"], "victim") == (0, [lab.address("victim", "net")])
+
+
+def test_flushed_rules_come_back_with_the_next_change(lab: Lab, neighbour: Space) -> None:
+    space = lab.run("flushed", ports=(PortRequest(container_port=80, host_port=8220),))
+    server = space.socket(bind=("0.0.0.0", 80))
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    lab.run("any")
+    talk(neighbour.socket(), server, (HOST, 8220))
+    subprocess.run(["nft", "flush", "chain", "ip", "wherry", "postrouting"], check=True)
+    lab.run("any2", ports=(PortRequest(container_port=80),))
+    assert "masquerade" in subprocess.run(["nft", "list", "chain", "ip", "wherry", "postrouting"], capture_output=True, text=True,
+                                          check=True).stdout
+
+
+def test_dropping_forward_chain_gets_two_rules_and_loses_them(lab: Lab, neighbour: Space) -> None:
+    server = neighbour.socket(bind=("0.0.0.0", 7003))
+    try:
+        subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
+        space = lab.run("dropped")
+        talk(space.socket(), server, (NEIGHBOUR, 7003))
+        assert any("ip filter FORWARD" in warning for warning in lab.controller.warnings())
+        listed = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=True).stdout
+        assert listed.count("wherry0") == 2
+        subprocess.run(["iptables", "-F", "FORWARD"], check=True)
+        talk(lab.run("dropped2").socket(), server, (NEIGHBOUR, 7003))
+        network = lab.controller.create_network(NetworkSpec(name="more"))
+        assert subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=True).stdout.count(network.interface) == 2
+        lab.controller.remove_network("more")
+        listed = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=True).stdout
+        assert listed.count("wherry0") == 2
+        assert network.interface not in listed
+    finally:
+        subprocess.run(["nft", "delete", "table", "ip", "filter"], check=True)
+
+
+def test_second_daemon_needs_names_of_its_own(lab: Lab, tmp_path: Path) -> None:
+    for config, message in ((NetworkConfig(), "table 'wherry' belongs to another wherryd"),
+                            (NetworkConfig(table="wherry2"), "bridge wherry0 belongs to another wherryd")):
+        second = Controller(str(tmp_path / "files"), config, None)
+        with pytest.raises(Conflict, match=message):
+            second.start()
+        second.close(keep_running=True)
+    third = Controller(str(tmp_path / "files"), NetworkConfig(table="wherry2", bridge="wherry1"), None)
+    third.start()
+    assert third.network("bridge").pools[0].subnet != lab.controller.network("bridge").pools[0].subnet
+    third.close(keep_running=False)
+    subprocess.run(["ip", "link", "delete", "wherry1"], check=True)
+    assert "wherry2" not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    assert "wherry" in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+
+
+def test_bip_fixed_cidr_and_no_userland_proxy(neighbour: Space, tmp_path: Path) -> None:
+    config = NetworkConfig(bridge="plain0", table="plain", bip="10.66.0.1/16", fixed_cidr="10.66.5.0/24", userland_proxy=False)
+    lab = Lab(tmp_path, config)
+    try:
+        space = lab.run("np", ports=(PortRequest(container_port=80, host_port=8230),))
+        server = space.socket(bind=("0.0.0.0", 80))
+        assert lab.address("np").startswith("10.66.5.")
+        assert [port.host_ip for port in lab.ports["np"]] == ["0.0.0.0"]
+        for address in ("127.0.0.1", HOST):
+            with local() as client:
+                talk(client, server, (address, 8230))
+        talk(neighbour.socket(), server, (HOST, 8230))
+        with local() as own:  # route_localnet opens the host's loopback to nobody
+            own.bind(("127.0.0.1", 8231))
+            own.listen()
+            space.command("ip", "route", "add", "127.0.0.1", "via", "10.66.0.1", "dev", "eth0", "table", "main")
+            assert refused(space.socket(bind=None), ("127.0.0.1", 8231))
+        with pytest.raises(Unsupported, match="IPv6 ports are served by the userland proxy"):
+            lab.controller.publish(lab.held["np"]["bridge"], (PortRequest(container_port=81, host_ip="::"),))
+    finally:
+        lab.close()
+        subprocess.run(["ip", "link", "delete", "plain0"], check=True)
+
+
+def test_failed_attach_leaves_nothing(lab: Lab) -> None:
+    lab.controller.create_network(NetworkSpec(name="net"))
+    network = lab.controller.network("net")
+    space = lab.spaces["broken"] = Space()
+    space.command("ip", "link", "add", "eth0", "type", "dummy")
+    endpoint = lab.controller.allocate(network.id, "c" * 64, EndpointRequest(container_name="broken"))
+    lab.held["broken"], lab.ports["broken"] = {"net": endpoint}, ()
+    with pytest.raises(FileExistsError):
+        lab.controller.attach(endpoint, lab.sandbox("broken", "c" * 64))
+    with Socket.open() as host:
+        bridge = rtnetlink.link(host, network.interface)
+        assert bridge
+        assert [link for link in rtnetlink.links(host) if link.master == bridge.index] == []
+
+
+def test_networks_are_found_again(lab: Lab) -> None:
+    created = lab.controller.create_network(NetworkSpec(name="kept", labels=(("a", "b"),), pools=(Pool(subnet="10.55.0.0/16"),)))
+    again = Controller(str(lab.folder / "files"), lab.config, None)
+    assert again.network("kept") == created
+    assert [network.name for network in again.networks()] == ["bridge", "host", "none", "kept"]
+    assert again.network(created.id[:8]) == created
+
+
+def test_bad_requests(lab: Lab) -> None:
+    create = lab.controller.create_network
+    with pytest.raises(Conflict, match="network with name dup already exists"):
+        create(NetworkSpec(name="dup"))
+        create(NetworkSpec(name="dup"))
+    with pytest.raises(Forbidden, match="Pool overlaps with other one on this address space"):
+        create(NetworkSpec(name="over", pools=(Pool(subnet=lab.controller.network("dup").pools[0].subnet),)))
+    with pytest.raises(Forbidden, match="pre-defined network and cannot be removed"):
+        lab.controller.remove_network("bridge")
+    with pytest.raises(InvalidArgument, match="user specified IP address is supported on user defined networks only"):
+        lab.controller.check(lab.controller.network("bridge").id, EndpointRequest(container_name="x", ipv4_address="172.17.0.9"))
+    before = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    for wrong in (NetworkSpec(name="v", driver="macvlan"), NetworkSpec(name="v", enable_ipv6=True),
+                  NetworkSpec(name="v", options=(("com.docker.network.bridge.gateway_mode_ipv4", "routed"),))):
+        with pytest.raises(Unsupported):
+            create(wrong)
+    assert subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout == before
