@@ -25,15 +25,11 @@ if TYPE_CHECKING:
 
 # What children need is imported before they are forked: they share the memory, and do not wait for it.
 PRELOADED = (
-    "select",
-    "termios",
-    "wherry.shim.shim",
-    "wherry.shim.builtin",
-    "wherry.shim.external",
-    "wherry.shim.namespacework",
-    "wherry.linux.cgroup",
-    "wherry.linux.cgroup.v1",
-    "wherry.linux.cgroup.v2",
+    *("_json", "encodings.utf_8_sig", "select", "struct"),
+    *("wherry.shim." + name for name in ("shim", "builtin", "external", "namespacework")),
+    *("wherry.linux." + name for name in ("capability", "file", "loopback", "mount", "path", "pty", "rlimit", "seccomp", "seccomp.loader")),
+    *("wherry.linux." + name for name in ("cgroup", "cgroup.v1", "cgroup.v2")),
+    *("wherry.runtime." + name for name in ("channel", "create", "delete", "execute", "init", "kill", "lookup", "rootfs", "state")),
 )
 
 
