@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from wherry.engine.containers import Containers
     from wherry.engine.events import Events
+    from wherry.engine.image_removal import ImageRemoval
+    from wherry.engine.image_transfer import ImageTransfer
+    from wherry.engine.images import Images
+    from wherry.engine.info import Info
+    from wherry.engine.listing import Listing
+    from wherry.engine.memberships import Memberships
+    from wherry.engine.networks import Networks
     from wherry.engine.options import EngineOptions
     from wherry.engine.pool import Pool
+    from wherry.engine.volumes import Volumes
 
 
 class Engine:
@@ -21,6 +29,14 @@ class Engine:
     pool: Pool
     events: Events
     containers: Containers
+    listing: Listing
+    images: Images
+    image_removal: ImageRemoval
+    transfer: ImageTransfer
+    volumes: Volumes
+    networks: Networks
+    memberships: Memberships
+    info: Info
 
     @classmethod
     async def open(cls, options: EngineOptions) -> Self:

@@ -50,6 +50,10 @@ class Filters:
         """The values given for a name, none when it is absent."""
         return self._values.get(name, ())
 
+    def adding(self, name: str, value: str) -> Filters:
+        """The same filters with one value more."""
+        return Filters({**self._values, name: (*self.values(name), value)})
+
     def only(self, name: str) -> str | None:
         """The single value of a name, None when absent. Raises InvalidArgument for several."""
         given = self.values(name)

@@ -1,0 +1,111 @@
+"""`/_ping`, `/version`, `/info`, `/auth`, `/system/df`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wherry.api.docker.auth import AuthConfig
+from wherry.api.docker.http import Answer, Request, Response
+from wherry.api.docker.images import row_as_json
+from wherry.api.docker.router import NEWEST, OLDEST, Route, spell
+from wherry.api.docker.volumes import as_json as volume_as_json
+from wherry.engine.filters import Filters
+from wherry.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from wherry.engine.compose import Engine
+
+DF_TYPES = ("container", "image", "volume", "build-cache")
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The routes of this resource."""
+    system = System(engine)
+    return [
+        Route("GET", "/_ping", system.ping),
+        Route("HEAD", "/_ping", system.ping),
+        Route("GET", "/version", system.version),
+        Route("GET", "/info", system.info),
+        Route("POST", "/auth", system.auth),
+        Route("GET", "/system/df", system.disk_usage),
+    ]
+
+
+class System:
+    """The handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        headers = (("Builder-Version", "1"), ("Cache-Control", "no-cache, no-store, must-revalidate"), ("Pragma", "no-cache"),
+                   ("Swarm", "inactive"))
+        self._pong = Response(200, b"OK", "text/plain; charset=utf-8", headers)
+
+    async def ping(self, request: Request) -> Answer:
+        """That the daemon is there; how to speak with it is in the headers."""
+        del request
+        return self._pong
+
+    async def version(self, request: Request) -> Answer:
+        """What the daemon is."""
+        shown = self._engine.info.version()
+        shown["ApiVersion"], shown["MinAPIVersion"] = spell(NEWEST), spell(OLDEST)
+        shown["Components"][0]["Details"] |= {"ApiVersion": spell(NEWEST), "MinAPIVersion": spell(OLDEST)}
+        if request.version < (1, 35):
+            del shown["Platform"], shown["Components"]
+        return Response.json(shown)
+
+    async def info(self, request: Request) -> Answer:
+        """What the daemon has, and what its machine is like."""
+        shown = await self._engine.pool.run(self._engine.info.info)
+        return Response.json(info_for(shown, request.version))
+
+    async def auth(self, request: Request) -> Answer:
+        """Whether a registry takes these credentials."""
+        body = await request.json(AuthConfig)
+        token = await self._engine.transfer.check_login(body.credentials())
+        return Response.json({"Status": "Login Succeeded", "IdentityToken": token})
+
+    async def disk_usage(self, request: Request) -> Answer:
+        """What lies on the disk; `type` (from 1.42) asks for a part."""
+        wanted = request.query.texts("type") if request.version >= (1, 42) else ()
+        for one in wanted:
+            if one not in DF_TYPES:
+                raise InvalidArgument(f"unknown object type: {one}")
+        engine = self._engine
+        shown: dict[str, Any] = {}
+        if not wanted or "image" in wanted:
+            rows = await engine.images.rows(Filters(), show_all=False, shared_size=True, count_containers=True)
+            shown["LayersSize"] = await engine.pool.run(engine.images.layers_size)
+            shown["Images"] = [row_as_json(row, request.version) for row in rows]
+        if not wanted or "container" in wanted:
+            shown["Containers"] = await self._containers(request)
+        if not wanted or "volume" in wanted:
+            shown["Volumes"] = [
+                {**volume_as_json(one), "UsageData": {"Size": await engine.volumes.size(one),
+                                                      "RefCount": len(engine.volumes.users(one.name))}}
+                for one in engine.volumes.rows(Filters())]
+        if not wanted or "build-cache" in wanted:
+            shown["BuildCache"] = []
+            if request.version < (1, 52):
+                shown["BuilderSize"] = 0
+        return Response.json(shown)
+
+    async def _containers(self, request: Request) -> Any:
+        raise NotImplementedError
+
+
+def info_for(shown: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
+    """`GET /info` as a version of the API has it, from the newest one's."""
+    removed: list[str] = []
+    if version < (1, 49):
+        shown |= {"BridgeNfIptables": True, "BridgeNfIp6tables": True}
+        removed.append("FirewallBackend")
+    if version < (1, 44):
+        removed.append("CDISpecDirs")
+    if version < (1, 42):
+        shown |= {"KernelMemory": False, "KernelMemoryTCP": False, "ClusterStore": "", "ClusterAdvertise": ""}
+    if version < (1, 41):
+        removed += ["CgroupVersion", "DefaultAddressPools"]
+    if version < (1, 39):
+        removed.append("Warnings")
+    return {name: value for name, value in shown.items() if name not in removed}
