@@ -1,4 +1,4 @@
-"""The containers there are: look-up by id, name and short id; creating, listing and forgetting them.
+"""The containers there are: look-up by id, name and short id, and who has which name.
 
 What a container does while it lives is the business of `lifecycle`; what is on disk of `records`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wherry.errors import InvalidArgument, NotFound
+from wherry.errors import Conflict, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Containers:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Container] = {}
-        self._by_name: dict[str, str] = {}
+        self._names: dict[str, str] = {}  # with slash → id, also of containers that are being made
 
     def __iter__(self) -> Iterator[Container]:
         """All containers, oldest first."""
@@ -36,8 +36,8 @@ class Containers:
         """
         if found := self._by_id.get(reference):
             return found
-        if by_name := self._by_name.get(reference.removeprefix("/")):
-            return self._by_id[by_name]
+        if found := self._by_id.get(self._names.get("/" + reference.removeprefix("/"), "")):
+            return found
         matching = [one for id_, one in self._by_id.items() if reference and id_.startswith(reference)]
         if len(matching) > 1:
             raise InvalidArgument(f"multiple IDs found with provided prefix: {reference}")
@@ -52,3 +52,30 @@ class Containers:
     def using_image(self, image_id: str) -> list[Container]:
         """The containers made from an image (`sha256:…`), oldest first."""
         return [one for one in self if one.record.image == image_id]
+
+    def has_name(self, name: str) -> bool:
+        """Whether a name (with slash) is taken."""
+        return name in self._names
+
+    def reserve(self, name: str, container_id: str) -> None:
+        """Takes a name (with slash) for an id, before the container exists. Raises Conflict in Docker's words."""
+        holder = self._names.get(name)
+        if holder is not None:
+            raise Conflict(f'Conflict. The container name "{name}" is already in use by container "{holder}". You have to '
+                           "remove (or rename) that container to be able to reuse that name.")
+        self._names[name] = container_id
+
+    def release(self, name: str) -> None:
+        """Gives a name back."""
+        self._names.pop(name, None)
+
+    def add(self, container: Container) -> None:
+        """Makes a container known; its name is reserved for it."""
+        self._by_id[container.id] = container
+        self._names[container.record.name] = container.id
+
+    def remove(self, container: Container) -> None:
+        """Forgets a container and its name."""
+        self._by_id.pop(container.id, None)
+        if self._names.get(container.record.name) == container.id:
+            del self._names[container.record.name]

@@ -40,8 +40,9 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = "/wherry"
     cgroup_driver: str = "cgroupfs"  # or "systemd"
     cgroupns_mode: str = ""  # empty: host on cgroup v1, private on v2
-    default_runtime: str = "wherry-runc"
-    runtimes: dict[str, Runtime] = {}
+    # The runtime in this house goes by the name that dockerd knows, so that either daemon starts the other's containers.
+    default_runtime: str = "runc"
+    runtimes: dict[str, Runtime] = {"runc": Runtime()}
     init_path: str = ""  # empty: docker-init or tini from the host's path
     init: bool = False
     live_restore: bool = False

@@ -1,0 +1,57 @@
+"""A running container's control group: frozen, limited, asked what was used. Synchronous, for worker threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.engine.spec.resources import resources
+from wherry.linux import cgroup
+
+if TYPE_CHECKING:
+    from wherry.engine.container import Container
+    from wherry.engine.model import HostConfig
+    from wherry.engine.options import EngineOptions
+    from wherry.linux.cgroup.stats import Stats
+
+
+class Cgroups:
+    """The control groups of one engine's containers."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+
+    def path(self, container: Container) -> str:
+        """`/wherry/<id>`, or `slice:wherry:<id>` with systemd; what the container's config says too."""
+        return cgroups_path(container.id, container.host, self._options)
+
+    def manager(self, container: Container) -> cgroup.Manager:
+        """The door to its control group."""
+        return cgroup.manager(self.path(container), driver=self._options.cgroup_driver)
+
+    def freeze(self, container: Container) -> None:
+        """Stops all its processes; returns when they stand. Raises OSError."""
+        self.manager(container).freeze()
+
+    def thaw(self, container: Container) -> None:
+        """Lets them go on."""
+        self.manager(container).thaw()
+
+    def limit(self, container: Container, host: HostConfig) -> None:
+        """Changes the limits to those of a host configuration. Raises OSError, InvalidArgument."""
+        self.manager(container).set(resources(host))
+
+    def stats(self, container: Container) -> Stats:
+        """What it used so far. Raises OSError when it has just ended."""
+        return self.manager(container).stats()
+
+    def processes(self, container: Container) -> list[int]:
+        """Its pids on the host."""
+        return self.manager(container).processes()
+
+
+def cgroups_path(container_id: str, host: HostConfig, options: EngineOptions) -> str:
+    """Where a container's control group is, as the runtime-spec's `cgroupsPath`."""
+    parent = host.cgroup_parent or options.cgroup_parent
+    if options.cgroup_driver == "systemd":
+        return f"{parent if parent.endswith('.slice') else 'system.slice'}:wherry:{container_id}"
+    return f"{parent.rstrip('/')}/{container_id}"

@@ -1,0 +1,167 @@
+"""Making a container: what was asked for, with the image's and the daemon's defaults, checked, then written to disk.
+
+    loop     look up the image, merge, check, choose a name, plan mounts and networks    (nothing is changed)
+    loop     volumes that are missing are made
+    thread   writable layer, folder with both files (synced), an image's content into new volumes
+    loop     the container is known; event create
+
+What was made is taken back when a later step fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from wherry.engine import logconfig, mounts, naming, restart
+from wherry.engine.connections import planned
+from wherry.engine.container import Container
+from wherry.engine.merge import merged
+from wherry.engine.model import ContainerConfig
+from wherry.engine.records import Record, timestamp
+from wherry.engine.spec.check import check_create
+from wherry.engine.spec.security import MASKED_PATHS, READONLY_PATHS
+from wherry.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wherry.engine.connections import Connections
+    from wherry.engine.containers import Containers
+    from wherry.engine.events import Events
+    from wherry.engine.images import Images
+    from wherry.engine.model import HostConfig, NetworkingConfig
+    from wherry.engine.mounts import MountPoints
+    from wherry.engine.options import EngineOptions
+    from wherry.engine.pool import Pool
+    from wherry.engine.records import MountRecord, Records
+    from wherry.engine.spec.check import Facts
+    from wherry.engine.volume_mounts import VolumeMounts
+    from wherry.oci.image import Platform
+    from wherry.store.images import Image
+    from wherry.store.mounts import ContainerLayers
+
+Version = tuple[int, int]
+
+
+class Creator:
+    """Makes containers."""
+
+    def __init__(self, *, pool: Pool, records: Records, containers: Containers, events: Events, images: Images,
+                 layers: ContainerLayers, volumes: VolumeMounts, connections: Connections, options: EngineOptions,
+                 facts: Facts, run_folder: str) -> None:
+        self._pool = pool
+        self._records = records
+        self._containers = containers
+        self._events = events
+        self._images = images
+        self._layers = layers
+        self._volumes = volumes
+        self._connections = connections
+        self._options = options
+        self._facts = facts
+        self._run_folder = run_folder
+
+    async def create(self, name: str, config: ContainerConfig, host: HostConfig, networking: NetworkingConfig | None, *,
+                     version: Version, platform: Platform | None = None) -> tuple[Container, tuple[str, ...]]:
+        """A new container, and warnings for the client.
+
+        Raises NotFound (no such image, a container named by another option), Conflict (the name is taken), InvalidArgument,
+        Unsupported; nothing is left behind then.
+        """
+        image = self._images.find(config.image, platform) if config.image else None
+        config = merged(config, self._images.container_config(image) if image else ContainerConfig())
+        host = self._host_defaults(host)
+        warnings = check_create(config, host, networking, self._facts)
+        restart.check(host.restart_policy, auto_remove=host.auto_remove)
+        host = replace(host, log_config=logconfig.resolve(host, self._options))
+        container_id = naming.new_id()
+        points = mounts.plan(config, host, self._mounts_of)
+        record = self._record(container_id, config, host, image)
+        record = replace(record, network_settings=planned(record, host, networking, version))
+        if name:
+            name = naming.check_name(name)
+        else:
+            name = naming.random_name(self._containers.has_name, container_id)
+        record = replace(record, name=name)
+        self._connections.check(record)
+        self._containers.reserve(name, container_id)
+        try:
+            made = await self._volumes.create(points)
+            try:
+                record = replace(record, mount_points=made)
+                await self._pool.run(self._write, record, host, image.config.chain_id if image else "")
+            except BaseException:
+                await self._volumes.discard(made)
+                raise
+        except BaseException:
+            self._containers.release(name)
+            raise
+        container = Container(record, host, f"{self._run_folder}/{container_id}")
+        self._containers.add(container)
+        self._events.publish("container", "create", container.id, container.attributes())
+        return container, warnings
+
+    def _write(self, record: Record, host: HostConfig, chain_id: str) -> None:
+        self._layers.create(record.id, chain_id)
+        try:
+            self._volumes.copy_up(record)
+            self._records.create(record, host)
+        except BaseException:
+            self._layers.remove(record.id)
+            shutil.rmtree(self._records.place(record.id), ignore_errors=True)
+            raise
+
+    def _mounts_of(self, reference: str) -> Mapping[str, MountRecord]:
+        points: MountPoints = self._containers.find(reference).record.mount_points or {}
+        return points
+
+    def _host_defaults(self, host: HostConfig) -> HostConfig:
+        options = self._options
+        runtime = host.runtime or options.default_runtime
+        if runtime not in options.runtimes:
+            raise InvalidArgument(f"unknown or invalid runtime name: {runtime}")
+        privileged = host.privileged
+        masked = host.masked_paths if host.masked_paths is not None else () if privileged else MASKED_PATHS
+        readonly = host.readonly_paths if host.readonly_paths is not None else () if privileged else READONLY_PATHS
+        swap = host.memory_swap or (host.memory * 2 if host.memory > 0 else 0)
+        return replace(
+            host,
+            network_mode=host.network_mode or "default",
+            ipc_mode=host.ipc_mode or options.default_ipc_mode,
+            cgroupns_mode=host.cgroupns_mode or options.cgroupns_mode or ("private" if self._facts.cgroup_version == "v2" else "host"),
+            shm_size=host.shm_size or options.default_shm_size_bytes,
+            runtime=runtime,
+            memory_swap=swap,
+            oom_kill_disable=bool(host.oom_kill_disable),
+            masked_paths=masked,
+            readonly_paths=readonly,
+        )
+
+    def _record(self, container_id: str, config: ContainerConfig, host: HostConfig, image: Image | None) -> Record:
+        command = (*(config.entrypoint or ()), *(config.cmd or ()))
+        place = self._records.place(container_id)
+        hostname = config.hostname
+        if not hostname and host.uts_mode != "host":
+            hostname = os.uname().nodename if host.network_mode == "host" else container_id[:12]
+        if host.network_mode.startswith("container:"):
+            owner = self._containers.find(host.network_mode.partition(":")[2])
+            hostname, place = owner.record.config.hostname, self._records.place(owner.id)
+        return Record(
+            id=container_id,
+            created=timestamp(time.time_ns()),
+            path=command[0],
+            args=command[1:],
+            config=replace(config, hostname=hostname),
+            image=image.id if image else "",
+            hostname_path=str(place / "hostname"),
+            hosts_path=str(place / "hosts"),
+            resolv_conf_path=str(place / "resolv.conf"),
+            mount_points={},
+        )
+
+

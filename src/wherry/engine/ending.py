@@ -1,0 +1,137 @@
+"""What follows when a container ends: its state is written, the waiting are told, and what it occupied is given back.
+
+    shim     Exited
+    thread   ports, interfaces and addresses are given back; config.v2.json says that it ended
+             those who wait are told; events oom, die, network disconnect
+    shim     release       cgroup and runtime state go, the shim ends
+    thread   vacate        tree, volumes, run folder
+             then           removed (--rm), or started again (its restart policy), or left
+
+The container's lock is held from the first to the last line of this, so that a start or removal finds everything done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from wherry.engine import states
+from wherry.engine.connections import Connected, disconnected_record
+from wherry.engine.container import Ended
+from wherry.engine.records import timestamp
+from wherry.engine.restart import Backoff, next_start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from wherry.engine.connections import Connections
+    from wherry.engine.container import Container
+    from wherry.engine.events import Events
+    from wherry.engine.pool import Pool
+    from wherry.engine.premises import Premises
+    from wherry.engine.records import Record, Records
+    from wherry.shim.protocol import Exited
+
+log = logging.getLogger(__name__)
+
+
+class Ender:
+    """Ends containers."""
+
+    def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, events: Events,
+                 start: Callable[[Container], Awaitable[None]], remove: Callable[[Container], Awaitable[None]],
+                 spawn: Callable[[Awaitable[None]], asyncio.Task[None]]) -> None:
+        """`start` and `remove` are called with the lock held; `spawn` keeps a task and reports its failure."""
+        self._pool = pool
+        self._records = records
+        self._premises = premises
+        self._connections = connections
+        self._events = events
+        self._start = start
+        self._remove = remove
+        self._spawn = spawn
+        self.restarting_allowed = True  # False while the daemon shuts down
+
+    async def ended(self, container: Container, exited: Exited) -> None:
+        """Handles the end of a container's process; the lock is held."""
+        backoff = self._next(container, exited)
+        record = ended_record(container.record, exited, backoff)
+        connected = Connected(container.endpoints, container.ports)
+        await self._pool.run(self._give_back, record, connected)
+        container.record = record
+        container.endpoints, container.ports = {}, {}
+        shim, container.shim = container.shim, None
+        container.tell_exited(Ended(exited.code))
+        self._tell(container, exited, connected)
+        if shim is not None:
+            await shim.release()
+        await self._pool.run(self._premises.vacate, container)
+        for mount in (record.mount_points or {}).values():
+            if mount.type == "volume":
+                self._events.publish("volume", "unmount", mount.name, {"container": container.id, "driver": mount.driver})
+        if backoff is not None:
+            container.backoff = backoff
+            container.next_start = self._spawn(self._start_later(container, backoff))
+        elif container.host.auto_remove:
+            await self._remove(container)
+
+    async def give_up(self, container: Container) -> None:
+        """Ends the waiting for a restart: the container counts as exited. The lock is held."""
+        if container.next_start is not None:
+            container.next_start.cancel()
+            container.next_start = None
+        if container.state.status == "restarting":
+            state = states.move(container.id, container.state, "give_up")
+            await self.write(container, replace(container.record, state=state))
+            container.tell_exited(Ended(state.exit_code))
+
+    async def write(self, container: Container, record: Record) -> None:
+        """Writes a record and then holds it."""
+        await self._pool.run(self._records.write, record)
+        container.record = record
+
+    def _next(self, container: Container, exited: Exited) -> Backoff | None:
+        if not self.restarting_allowed or container.host.auto_remove:
+            return None
+        return next_start(container.host.restart_policy, container.backoff, exit_code=exited.code,
+                          ran_for_s=time.monotonic() - container.started_monotonic,
+                          stopped_by_hand=container.record.has_been_manually_stopped)
+
+    def _give_back(self, record: Record, connected: Connected) -> None:
+        self._connections.release(connected)
+        self._records.write(record)
+
+    async def _start_later(self, container: Container, backoff: Backoff) -> None:
+        await asyncio.sleep(backoff.pause_s)
+        async with container.lock:
+            if container.state.status != "restarting":
+                return
+            container.next_start = None
+            container.record = replace(container.record, restart_count=backoff.failures)
+            try:
+                await self._start(container)
+            except Exception as error:  # noqa: BLE001 (whatever it is: nobody waits for this start)
+                log.warning("container %s: restart failed: %s", container.id, error)
+
+    def _tell(self, container: Container, exited: Exited, connected: Connected) -> None:
+        if exited.oom:
+            self._events.publish("container", "oom", container.id, container.attributes())
+        ran_s = int(max(0.0, time.monotonic() - container.started_monotonic))
+        self._events.publish("container", "die", container.id,
+                             container.attributes(exitCode=str(exited.code), execDuration=str(ran_s)))
+        for endpoint in connected.endpoints.values():
+            self._events.publish("network", "disconnect", endpoint.network_id,
+                                 {"container": container.id, "name": endpoint.network_name,
+                                  "type": self._connections.driver_of(endpoint.network_id)})
+
+
+def ended_record(record: Record, exited: Exited, backoff: Backoff | None) -> Record:
+    """The record of a container that has ended, and is to be started again when there is a pause to wait for."""
+    health = record.state.health and replace(record.state.health, status="unhealthy")
+    state = states.move(record.id, record.state, "exit" if backoff is None else "fall", exit_code=exited.code,
+                        oom_killed=exited.oom, finished_at=timestamp(exited.at_ns), health=health)
+    return replace(record, state=state, network_settings=disconnected_record(record.network_settings))

@@ -1,0 +1,119 @@
+"""Removing containers: their layer, their folder, their volumes without a name; `rm`, `--rm`, `container prune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from wherry.engine import mounts, states
+from wherry.engine.container import Ended
+from wherry.engine.moments import parse_moment
+from wherry.errors import Conflict, Internal, NotFound, WherryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.engine.container import Container
+    from wherry.engine.containers import Containers
+    from wherry.engine.events import Events
+    from wherry.engine.filters import Filters
+    from wherry.engine.lifecycle import Lifecycle
+    from wherry.engine.pool import Pool
+    from wherry.engine.records import Records
+    from wherry.engine.volumes import Volumes
+    from wherry.store.mounts import ContainerLayers
+
+PRUNE_FILTERS = ("label", "label!", "until")
+
+
+class Removal:
+    """Removes containers."""
+
+    def __init__(self, *, pool: Pool, records: Records, layers: ContainerLayers, volumes: Volumes, containers: Containers,
+                 events: Events, forget: Callable[[str], None]) -> None:
+        """`forget(id)` is called for each container that is gone."""
+        self._pool = pool
+        self._records = records
+        self._layers = layers
+        self._volumes = volumes
+        self._containers = containers
+        self._events = events
+        self._forget = forget
+
+    async def remove(self, container: Container, lifecycle: Lifecycle, *, force: bool = False, volumes: bool = False) -> None:
+        """Removes a container; one that runs only by `force`. `volumes`: its anonymous ones go too.
+
+        Raises Conflict when it runs or is being removed already, NotFound when it is gone meanwhile.
+        """
+        if container.state.status == "removing":
+            raise states.refusal(container.id, "removing", "remove")
+        if force and container.state.running:
+            try:
+                await lifecycle.kill(container)
+            except (Conflict, NotFound):
+                pass  # it ended by itself
+        else:
+            states.check(container.id, container.state, "remove")
+        async with container.lock:
+            if self._containers.get(container.id) is not container:
+                if force:
+                    return  # it went by itself (--rm)
+                raise NotFound(f"No such container: {container.id}")
+            await self.remove_locked(container, volumes=volumes)
+
+    async def remove_locked(self, container: Container, *, volumes: bool = True) -> None:
+        """Removes a container that does not run, whose lock is held."""
+        state = states.move(container.id, container.state, "remove")
+        before, container.record = container.record, replace(container.record, state=state)
+        try:
+            await self._pool.run(self._erase, container.id)
+        except (OSError, WherryError) as error:
+            dead = states.move(container.id, container.state, "remove_failed", error=str(error))
+            container.record = replace(before, state=dead)
+            raise Internal(f"unable to remove filesystem for {container.id}: {error}") from error
+        self._containers.remove(container)
+        self._forget(container.id)
+        await self._remove_volumes(container, anonymous=volumes)
+        self._events.publish("container", "destroy", container.id, container.attributes())
+        container.tell_removed(Ended(container.state.exit_code))
+
+    async def prune(self, filters: Filters) -> tuple[list[str], int]:
+        """Removes all that do not run; their ids and the bytes won. Raises InvalidArgument for filters it does not know."""
+        filters.check(PRUNE_FILTERS)
+        until = min((parse_moment(text) for text in filters.values("until")), default=None)
+        removed, won = [], 0
+        for container in self._containers:
+            labels = container.record.config.labels or {}
+            if (container.state.running or not filters.labels_match(labels) or not filters.no_label_matches(labels)
+                    or (until is not None and container.created_ns > until)):
+                continue
+            try:
+                size, _ = await self._pool.run(self._layers.size, container.id)
+                async with container.lock:
+                    if self._containers.get(container.id) is not container:
+                        continue
+                    states.check(container.id, container.state, "remove")
+                    await self.remove_locked(container, volumes=False)
+            except WherryError:
+                continue  # it was started or removed meanwhile, or cannot be: the others still can
+            removed.append(container.id)
+            won += size
+        self._events.publish("container", "prune", "", {"reclaimed": str(won)})
+        return removed, won
+
+    def _erase(self, container_id: str) -> None:
+        """The layer first: what is left of a container without a layer can still be removed, by its record."""
+        try:
+            self._layers.remove(container_id)
+        except NotFound:
+            pass  # an earlier attempt came this far
+        self._records.remove(container_id)
+
+    async def _remove_volumes(self, container: Container, *, anonymous: bool) -> None:
+        for mount in (container.record.mount_points or {}).values():
+            if anonymous and mounts.is_anonymous(mount):
+                try:
+                    await self._volumes.remove(mount.name, force=True)
+                except Conflict:
+                    continue  # another container has it by --volumes-from

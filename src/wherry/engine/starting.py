@@ -1,0 +1,207 @@
+"""Bringing a container to run: prepare, launch, attach to networks, start, write down, tell.
+
+    thread   prepare       mounts, addresses, files, bundle                       (Premises)
+    zygote   launch        the shim creates the container; its init waits
+    thread   attach        interfaces and ports                                   (Connections; only with a network)
+    shim     start         the program is executed
+    thread   write         config.v2.json says that it runs
+             events        network connect …, volume mount …, start
+
+When a step fails, those before it are undone in reverse, the state says why (127 not found, 126 not executable, 128
+otherwise), and the error has Docker's words. The container's lock is held by the caller all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from wherry.engine import logconfig, states
+from wherry.engine.connections import Connected, connected_record, disconnected_record
+from wherry.engine.container import Ended
+from wherry.engine.model import Health
+from wherry.engine.records import timestamp
+from wherry.errors import Conflict, Internal, InvalidArgument, WherryError
+from wherry.shim.protocol import BUILTIN, LaunchRequest, StartFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.engine.connections import Connections
+    from wherry.engine.container import Container
+    from wherry.engine.containers import Containers
+    from wherry.engine.events import Events
+    from wherry.engine.options import EngineOptions
+    from wherry.engine.pool import Pool
+    from wherry.engine.premises import Premises, Prepared
+    from wherry.engine.records import Record, Records
+    from wherry.shim.client import Shim, Zygote
+    from wherry.shim.protocol import ShimEvent
+
+log = logging.getLogger(__name__)
+
+NOT_FOUND, NOT_EXECUTABLE, OTHER_FAILURE = 127, 126, 128
+
+
+class Starter:
+    """Starts containers."""
+
+    def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, zygote: Zygote,
+                 containers: Containers, events: Events, options: EngineOptions,
+                 on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
+        self._pool = pool
+        self._records = records
+        self._premises = premises
+        self._connections = connections
+        self._zygote = zygote
+        self._containers = containers
+        self._events = events
+        self._options = options
+        self._on_event = on_event
+
+    async def start(self, container: Container) -> None:
+        """Starts a container that does not run. Raises what `states` refuses, and the reason of a failure."""
+        states.check(container.id, container.state, "start")
+        network_of = self._network_owner(container)
+        try:
+            await self._start(container, network_of)
+        except BaseException as error:
+            await self._failed(container, error)
+            raise _told(error) from error
+
+    async def _start(self, container: Container, network_of: Container | None) -> None:
+        prepared = await self._pool.run(self._premises.prepare, container, network_of)
+        connected = prepared.connected
+        shim: Shim | None = None
+        try:
+            shim = await self._zygote.launch(self._launch_request(container))
+            container.held.clear()
+            if connected.endpoints:
+                connected = await self._pool.run(self._connections.attach, container, connected, shim.pid, shim.rtnetlink_fd)
+            container.shim = shim
+            container.endpoints, container.ports = connected.endpoints, connected.ports
+            await shim.start()
+            await self._write(container, running(container.record, shim.pid, connected, container.run_folder, time.time_ns()))
+        except BaseException:
+            container.shim = None
+            container.endpoints, container.ports = {}, {}
+            await asyncio.shield(self._undo(container, prepared, connected, shim))
+            raise
+        container.started_monotonic = time.monotonic()
+        # From here on the shim's events are heard; what it said meanwhile comes now.
+        shim.on_event = lambda event: self._on_event(container, shim, event)
+        self._tell(container)
+
+    async def _write(self, container: Container, record: Record) -> None:
+        await self._pool.run(self._records.write, record)
+        container.record = record
+
+    def _launch_request(self, container: Container) -> LaunchRequest:
+        record, host, options = container.record, container.host, self._options
+        runtime = options.runtimes.get(host.runtime or options.default_runtime)
+        return LaunchRequest(
+            id=container.id,
+            bundle=container.run_folder,
+            run_folder=container.run_folder,
+            runtime=runtime.path or BUILTIN if runtime else BUILTIN,
+            runtime_args=runtime.arguments if runtime else (),
+            systemd_cgroup=options.cgroup_driver == "systemd",
+            terminal=record.config.tty,
+            console_size=(host.console_size[0], host.console_size[1]),
+            open_stdin=record.config.open_stdin,
+            stdin_once=record.config.stdin_once,
+            log=logconfig.log_options(record, host, log_path(self._records, record)),
+            attach=tuple(container.held),
+        )
+
+    def _network_owner(self, container: Container) -> Container | None:
+        """Whose network it shares. Raises Conflict unless that one runs."""
+        kind, _, reference = container.host.network_mode.partition(":")
+        if kind != "container":
+            return None
+        owner = self._containers.find(reference)
+        if owner is container:
+            raise InvalidArgument("cannot join own network")
+        if owner.state.status not in ("running", "paused"):
+            raise Conflict(f"cannot join network of a non running container: {owner.id}")
+        return owner
+
+    async def _undo(self, container: Container, prepared: Prepared, connected: Connected, shim: Shim | None) -> None:
+        if shim is not None:
+            await shim.release()
+        attached = connected if connected.endpoints else prepared.connected
+        await self._pool.run(self._connections.release, attached)
+        await self._pool.run(self._premises.vacate, container)
+
+    async def _failed(self, container: Container, error: BaseException) -> None:
+        """Writes down why it does not run, and lets go of those who had attached to it."""
+        for _, fd in container.held:
+            os.close(fd)
+        container.held.clear()
+        message = _message(error)
+        state = states.move(container.id, container.state, "fail", exit_code=_exit_code(error), error=message)
+        record = replace(container.record, state=state, network_settings=disconnected_record(container.record.network_settings))
+        try:
+            await asyncio.shield(self._write(container, record))
+        except OSError:
+            log.exception("container %s: its failure to start cannot be written down", container.id)
+        container.tell_exited(Ended(state.exit_code, message))
+
+    def _tell(self, container: Container) -> None:
+        for endpoint in container.endpoints.values():
+            self._events.publish("network", "connect", endpoint.network_id,
+                                 {"container": container.id, "name": endpoint.network_name,
+                                  "type": self._connections.driver_of(endpoint.network_id)})
+        for mount in (container.record.mount_points or {}).values():
+            if mount.type == "volume":
+                self._events.publish("volume", "mount", mount.name, {
+                    "container": container.id, "destination": mount.destination, "driver": mount.driver,
+                    "propagation": mount.propagation, "read/write": "true" if mount.rw else "false"})
+        self._events.publish("container", "start", container.id, container.attributes())
+
+
+def running(record: Record, pid: int, connected: Connected, run_folder: str, now_ns: int) -> Record:
+    """The record of a container that was started just now."""
+    health = Health(status="starting") if has_health_check(record) else None
+    state = states.move(record.id, record.state, "start", pid=pid, exit_code=0, error="", oom_killed=False,
+                        started_at=timestamp(now_ns), health=health)
+    return replace(record, state=state, has_been_started_before=True, has_been_manually_stopped=False,
+                   network_settings=connected_record(record, connected, run_folder))
+
+
+def has_health_check(record: Record) -> bool:
+    """Whether there is a probe to run."""
+    check = record.config.healthcheck
+    return check is not None and bool(check.test) and check.test[0] != "NONE"
+
+
+def log_path(records: Records, record: Record) -> str:
+    """Where the json-file driver writes."""
+    return str(records.place(record.id) / f"{record.id}-json.log")
+
+
+def _exit_code(error: BaseException) -> int:
+    code = error.exit_code if isinstance(error, StartFailed) else OTHER_FAILURE
+    return code if code in (NOT_FOUND, NOT_EXECUTABLE) else OTHER_FAILURE
+
+
+def _message(error: BaseException) -> str:
+    if not isinstance(error, StartFailed):
+        return str(error) or type(error).__name__
+    cause = error.message if error.message.startswith("runc ") else f"runc create failed: {error.message}"
+    return f"failed to create task for container: failed to create shim task: OCI runtime create failed: {cause}: unknown"
+
+
+def _told(error: BaseException) -> BaseException:
+    """What the caller is told: a missing or unusable program is the request's fault, the rest the machine's."""
+    if isinstance(error, StartFailed):
+        kind = InvalidArgument if error.exit_code in (NOT_FOUND, NOT_EXECUTABLE) else Internal
+        return kind(_message(error))
+    if isinstance(error, OSError) and not isinstance(error, WherryError):
+        return Internal(f"failed to start container: {error}")
+    return error
