@@ -1,0 +1,187 @@
+"""Builds: the room `build/` with this engine as the house around it. RUN is an ordinary container of the engine.
+
+A build runs in a thread of its own; what it asks of the engine goes through the event loop and back. The context is unpacked
+below the data root's `tmp`, which start-up empties.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import tempfile
+from typing import TYPE_CHECKING
+
+from wherry.build.solve import Build, BuildStores
+from wherry.build.tree import Tree
+from wherry.engine import gojson, waits
+from wherry.engine.attach import AttachOptions
+from wherry.engine.container import Ended
+from wherry.engine.model import ContainerConfig, HostConfig
+from wherry.errors import Cancelled, Conflict, NotFound
+from wherry.oci.platform import host_platform
+from wherry.oci.reference import parse_reference
+from wherry.registry.endpoint import Credentials
+from wherry.store.compression import decompress
+from wherry.store.tarread import TarReader
+from wherry.store.unpack import Unpacker
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any, TypeVar
+
+    from wherry.build.host import BuildOptions, RunRequest
+    from wherry.engine.attach import Attach
+    from wherry.engine.containers import Containers
+    from wherry.engine.creation import Creator
+    from wherry.engine.image_transfer import ImageTransfer
+    from wherry.engine.images import Images
+    from wherry.engine.lifecycle import Lifecycle
+    from wherry.engine.pool import Pool
+    from wherry.engine.removal import Removal
+    from wherry.oci.image import Platform
+    from wherry.registry.progress import Report
+    from wherry.store.images import Image
+    from wherry.store.stream import Readable
+
+    T = TypeVar("T")
+
+# The API version whose meanings a step's container has.
+VERSION = (1, 50)
+CHUNK = 64 << 10
+
+
+class Builds:
+    """Builds images from contexts."""
+
+    def __init__(self, *, pool: Pool, stores: BuildStores, folder: str, creator: Creator, lifecycle: Lifecycle, removal: Removal,
+                 attach: Attach, containers: Containers, images: Images, transfer: ImageTransfer) -> None:
+        """`folder` is where contexts are unpacked; it is made when the first one comes."""
+        self._pool = pool
+        self._stores = stores
+        self._folder = folder
+        self.creator = creator
+        self.lifecycle = lifecycle
+        self.removal = removal
+        self.attach = attach
+        self.containers = containers
+        self.images = images
+        self.transfer = transfer
+        self.under_way = 0
+
+    async def build(self, context: Readable, options: BuildOptions, credentials: Mapping[str, Credentials], *,
+                    say: Callable[[str], None], pulled: Report, cancelled: threading.Event) -> str:
+        """Builds a context (a tar, also a compressed one) and gives the image its tags; the image's id.
+
+        `say` gets the text of the build, `pulled` the progress of images that have to come; both from the build's thread. Raises
+        what the steps raise (`build/errors.py`), Cancelled, and what unpacking raises; the context is removed in any case.
+        """
+        self.under_way += 1
+        try:
+            house = _House(self, asyncio.get_running_loop(), credentials, pulled, cancelled)
+            image_id = await self._pool.run_long(self._build, context, options, house, say, cancelled)
+            for tag in options.tags:
+                reference = await self.images.tag(image_id, tag, "")
+                say(f"Successfully tagged {reference.familiar()}\n")
+            return image_id
+        finally:
+            self.under_way -= 1
+
+    def _build(self, context: Readable, options: BuildOptions, house: _House, say: Callable[[str], None],
+               cancelled: threading.Event) -> str:
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="build-", dir=self._folder)
+        try:
+            _, stream = decompress(context)
+            Unpacker(folder).run(TarReader(stream))
+            with Tree(folder) as tree:
+                return Build(self._stores, house, options, say, cancelled.is_set).run(tree)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _House:
+    """What `build/host.py` asks for, answered by the engine; its methods run in the build's thread."""
+
+    def __init__(self, builds: Builds, loop: asyncio.AbstractEventLoop, credentials: Mapping[str, Credentials], pulled: Report,
+                 cancelled: threading.Event) -> None:
+        self._builds = builds
+        self._loop = loop
+        self._credentials = credentials
+        self._pulled = pulled
+        self._cancelled = cancelled
+
+    def _ask(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+        """The image under a name, pulled if it is missing or `pull` says so."""
+        return self._ask(self._image(name, platform, pull=pull))
+
+    async def _image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+        try:
+            found: Image | None = self._builds.images.find(name, platform)
+        except NotFound:
+            found = None
+        if found is not None and not pull:
+            return found
+        reference = parse_reference(name)
+        who = self._credentials.get(reference.domain, Credentials())
+        await self._builds.transfer.pull(reference, platform or host_platform(), who, self._pulled, self._cancelled)
+        return self._builds.images.find(name, platform)
+
+    def create(self, request: RunRequest) -> str:
+        """Creates a container for a command."""
+        return self._ask(self._create(request))
+
+    async def _create(self, request: RunRequest) -> str:
+        config = gojson.convert(dict(request.config), ContainerConfig)
+        host = gojson.convert(dict(request.host), HostConfig)
+        container, _ = await self._builds.creator.create("", config, host, None, version=VERSION)
+        return container.id
+
+    def run(self, container_id: str, output: Callable[[bytes], None]) -> int:
+        """Starts the container, passes on what it prints, and waits for its end."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            self._ask(self._start(container_id, theirs))
+            ours.settimeout(0.5)
+            while True:
+                try:
+                    data = ours.recv(CHUNK)
+                except TimeoutError:
+                    if self._cancelled.is_set():
+                        self._ask(self._kill(container_id))
+                        raise Cancelled("Build cancelled") from None
+                    continue
+                if not data:
+                    break
+                output(data)
+        return self._ask(self._end(container_id))
+
+    async def _start(self, container_id: str, connection: socket.socket) -> None:
+        container = self._builds.containers.find(container_id)
+        wanted = AttachOptions(stdout=True, stderr=True, stream=True)
+        await self._builds.attach.attach(container, wanted, connection.detach(), b"", multiplex=False)
+        await self._builds.lifecycle.start(container)
+
+    async def _end(self, container_id: str) -> int:
+        ended = waits.begin(self._builds.containers.find(container_id), "not-running")
+        return (ended if isinstance(ended, Ended) else await ended).exit_code
+
+    async def _kill(self, container_id: str) -> None:
+        try:
+            await self._builds.lifecycle.kill(self._builds.containers.find(container_id))
+        except (Conflict, NotFound):
+            return  # it has ended by itself
+
+    def release(self, container_id: str) -> None:
+        """Removes the container."""
+        self._ask(self._release(container_id))
+
+    async def _release(self, container_id: str) -> None:
+        container = self._builds.containers.get(container_id)
+        if container is not None:
+            await self._builds.removal.remove(container, self._builds.lifecycle, force=True, volumes=True)
