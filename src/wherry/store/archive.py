@@ -6,11 +6,11 @@ What a tar may contain, and what of it is refused, stands in `unpack.py`; how a 
 from __future__ import annotations
 
 from wherry.store.compression import decompress
-from wherry.store.pack import pack
+from wherry.store.pack import pack, pack_path
 from wherry.store.tarread import TarReader
 from wherry.store.unpack import Unpacker
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "pack_path", "unpack"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

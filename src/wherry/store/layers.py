@@ -14,7 +14,7 @@ import os
 import threading
 
 from wherry import trace
-from wherry.errors import DataLoss, NotFound
+from wherry.errors import DataLoss, NotFound, Unsupported
 from wherry.linux.file import read, sync_folder
 from wherry.linux.filesystem import syncfs
 from wherry.oci.digest import InvalidDigest, hex_of, next_chain_id, parse_digest
@@ -25,7 +25,7 @@ from wherry.store.stream import ByteStream
 from wherry.store.tarread import TarReader
 from wherry.store.tarsplit import assemble, total_size
 from wherry.store.tree import Root, remove_path
-from wherry.store.unpack import Unpacker
+from wherry.store.unpack import Unpacker, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wherry.store.stream import Readable
 
 TAR_SPLIT = "tar-split.json.gz"
+MAX_DEPTH = 125  # as Docker: an overlay takes 128, and containers put two on top
 
 
 class Layer(Record):
@@ -92,7 +93,7 @@ class Lease:
     def commit(self, staged: Sequence[Staged], parent: str = "") -> tuple[Layer, ...]:
         """Puts staged layers on the chain `parent`, lowest first, and syncs once. Raises NotFound for an unknown parent.
 
-        One that the store has already is dropped in favour of that.
+        One that the store has already is dropped in favour of that. Raises Unsupported beyond 125 layers in a chain.
         """
         layers = self._store.commit(staged, parent, self._held)
         for one in staged:
@@ -271,7 +272,7 @@ class LayerStore:
     def _tar(self, layer: Layer) -> Generator[bytes, None, None]:
         split_path = f"{self._root.layerdb}/sha256/{hex_of(layer.chain_id)}/{TAR_SPLIT}"
         with open(split_path, "rb") as split, Root(self._root.overlay.diff(layer.cache_id)) as files:
-            yield from assemble(split, files.open_file)
+            yield from assemble(split, lambda name: files.open_file(clean(name)))
 
     # What leases are made of.
 
@@ -314,6 +315,9 @@ class LayerStore:
         """Gives staged layers their places; their chain ids are retained and added to `held`. For Lease."""
         below = parent
         planned: list[tuple[Staged, Layer | None, str]] = []
+        staged = tuple(staged)
+        if len(self.chain(parent)) + len(staged) > MAX_DEPTH:
+            raise Unsupported("max depth exceeded")
         with self._lock:
             below_cache = self.get(parent).cache_id if parent else ""
             for one in staged:

@@ -16,14 +16,13 @@ from wherry.store import tarheader
 from wherry.store.stack import is_opaque, is_whiteout
 from wherry.store.stream import CHUNK, ByteStream
 from wherry.store.tarheader import Entry, write_header
-from wherry.store.tree import Walk
+from wherry.store.tree import Node, Walk
 from wherry.store.unpack import OPAQUE, OVERLAY_XATTRS, WHITEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from wherry.store.tree import Node
 
 _GATHER = 256 << 10
 _NOTHING: Mapping[str, bytes] = type(type.__dict__)({})
@@ -46,6 +45,34 @@ def pack(
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     fd = os.dup(folder) if isinstance(folder, int) else os.open(folder, flags)
     return ByteStream(_gathered(_blocks(fd, whiteouts, prefix, change)))
+
+
+def pack_path(folder_fd: int, name: str, rename: str) -> ByteStream:
+    """One member of a folder (a file, a link, or a folder with all that is in it) as a tar in which it is called `rename`.
+
+    The descriptor is duplicated. Raises OSError while it is read.
+    """
+    return ByteStream(_gathered(_path_blocks(os.dup(folder_fd), name, rename)))
+
+
+def _path_blocks(folder_fd: int, name: str, rename: str) -> Iterator[bytes]:
+    try:
+        status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        entry = _entry(Node(path=rename, name=name, folder_fd=folder_fd, status=status), "", {})
+        if entry is None:
+            yield END
+        elif entry.kind == tarheader.FOLDER:
+            yield write_header(entry)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            yield from _blocks(os.open(name, flags, dir_fd=folder_fd), False, entry.name, None)
+        else:
+            if entry.kind == tarheader.REGULAR:
+                yield from _file(Node(path=rename, name=name, folder_fd=folder_fd, status=status), entry)
+            else:
+                yield write_header(entry)
+            yield END
+    finally:
+        os.close(folder_fd)
 
 
 def _gathered(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:

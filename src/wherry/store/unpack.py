@@ -74,7 +74,7 @@ class Unpacker:
         self._whiteouts = whiteouts
         self._notes = notes
         self._change = change
-        self._folders: list[tuple[str, Entry]] = []
+        self._folders: dict[str, Entry] = {}
         self._links: set[str] = set()
         self.size_bytes = 0
 
@@ -87,7 +87,7 @@ class Unpacker:
                     self._unused(reader, entry)
                 else:
                     self._unpack(reader, changed)
-            for path, entry in reversed(self._folders):
+            for path, entry in reversed(self._folders.items()):
                 self._finish_folder(path, entry)
 
     def _unpack(self, reader: TarReader, entry: Entry) -> None:
@@ -96,7 +96,7 @@ class Unpacker:
         if not name:
             if entry.kind != tarheader.FOLDER:
                 raise InvalidTar(f'invalid tar entry "{entry.name}": the root is a folder')
-            self._folders.append(("", entry))
+            self._folders[""] = entry
             self._unused(reader, entry)
             return
         folder = self._root.folder(parent, make=True)
@@ -108,7 +108,7 @@ class Unpacker:
             self._make(reader, entry, path, folder, name)
         except FileExistsError:
             if self._merges(entry, folder, name):
-                self._folders.append((path, entry))
+                self._folders[path] = entry
                 self._unused(reader, entry)
                 return
             opaque = self._make_room(entry, path, folder, name)
@@ -142,7 +142,7 @@ class Unpacker:
             return
         if kind == tarheader.FOLDER:
             os.mkdir(name, 0o755, dir_fd=folder)
-            self._folders.append((path, entry))
+            self._folders[path] = entry
         elif kind == tarheader.LINK:
             self._hard_link(entry, folder, name)
         elif kind == tarheader.SYMLINK:
@@ -244,7 +244,8 @@ class Unpacker:
             self._notes.replaced(path, folder, name)
         remove_tree(name, folder)
         if stat.S_ISDIR(status.st_mode):
-            self._folders = [one for one in self._folders if not (one[0] + "/").startswith(path + "/")]
+            below = path + "/"
+            self._folders = {one: kept for one, kept in self._folders.items() if not (one + "/").startswith(below)}
             self._root.forget()
         return hidden and entry.kind == tarheader.FOLDER
 
