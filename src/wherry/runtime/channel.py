@@ -23,6 +23,7 @@ READY = b"R"  # to the creator: only `start` is missing; with the terminal's mas
 START = b"S"  # to the init
 GO = b"G"  # to a process between caller and container: it is in its cgroups
 PID = b"P"  # a process between creator and init tells the pid, with a pidfd
+HOP_PID = b"p"  # the same from a last hop: eight bytes, little-endian, and no pidfd
 FAILED = b"F"  # to the creator: exit code and message
 
 

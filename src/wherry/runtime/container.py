@@ -76,6 +76,7 @@ class ExecRequest(Record):
 
     `process.terminal` and `console` mean the same; either gives a terminal whose master is `Process.console`.
     `cgroup` is a folder below the container's cgroup. `ignore_paused` lets it be made in a paused container.
+    `mode` as with `CreateRequest`: «cold» goes through the last hop, because the caller's interpreter is the host's own file.
     """
 
     process: ProcessConfig
@@ -85,6 +86,7 @@ class ExecRequest(Record):
     preserve_fds: int = 0
     cgroup: str = ""
     ignore_paused: bool = False
+    mode: str = "warm"
 
 
 class Init:

@@ -18,9 +18,10 @@ from wherry.runtime.cgroupmount import plan_cgroup_mounts
 from wherry.runtime.container import CreateRequest, Init, StartFailed
 from wherry.runtime.credentials import plan_credentials
 from wherry.runtime.devices import allow_default_devices, plan_devices
-from wherry.runtime.init import InitPlan, ProgramPlan, describe, preload, run_init
+from wherry.runtime.init import InitPlan, ProgramPlan, preload, run_init
 from wherry.runtime.mountplan import plan_mounts, plan_root_propagation
 from wherry.runtime.rootfs import RootfsPlan
+from wherry.runtime.words import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def create(request: CreateRequest) -> Init:
     fds: list[int] = [lock]
     try:
         plan = plan_init(request, config, bundle, group, layout, fds)
-        preload(plan.program, any(config.hooks.as_dict().values()))
+        preload(plan.program, any(config.hooks.as_dict().values()), request.mode == "cold")
+        if request.mode == "cold":
+            plan = plan.replace(fifo_fd=_make_fifo(request.root, request.id))
+            fds.append(plan.fifo_fd)
         init = _fork(request, config, bundle, plan, group, fds, undo)
     except BaseException:
         for step in reversed(undo):
@@ -134,7 +138,7 @@ def plan_init(
         sysctls=tuple(config.linux.sysctl.items()),
         program=program,
         hooks=config.hooks,
-        cold=request.mode == "cold",
+        fifo_fd=-1,
     )
 
 
@@ -219,6 +223,13 @@ def _claim(root: str, container_id: str) -> int:
     return fd
 
 
+def _make_fifo(root: str, container_id: str) -> int:
+    """The fifo on which a cold init waits, open for both ends: so a read waits, whoever opens and closes it meanwhile."""
+    place = state.folder(root, container_id) + "/exec.fifo"
+    os.mkfifo(place, 0o600)
+    return os.open(place, os.O_RDWR | os.O_CLOEXEC)
+
+
 def _fork(
     request: CreateRequest, config: Config, bundle: str, plan: InitPlan, group: Manager, fds: list[int],
     undo: list[Callable[[], None]],
@@ -269,13 +280,15 @@ def _fork(
         run_hooks("prestart", config.hooks.prestart, told)
         run_hooks("createRuntime", config.hooks.create_runtime, told)
         channel.tell(connection, channel.HOOKS_RAN)
-    if plan.program.terminal or plan.cold or config.hooks.create_container:
+    if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
         wait_ready(init)
     if request.pid_file:
         file.replace(request.pid_file, str(pid).encode(), 0o644)
     root = request.root
 
     def mark_started() -> None:
+        if plan.fifo_fd >= 0:
+            return  # it waits on the fifo now
         os.unlink(state.folder(root, saved.id) + "/waiting")
         if config.hooks.poststart:
             from wherry.runtime.hooks import run_hooks
@@ -283,6 +296,8 @@ def _fork(
             run_hooks("poststart", config.hooks.poststart, now.replace(pid=pid, status="running"))
 
     init._started = mark_started
+    if plan.fifo_fd >= 0:
+        start(init)
     return init
 
 
@@ -353,11 +368,13 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
         namespaces=tuple(entry.type for entry in config.linux.namespaces), capabilities=plan.program.credentials.capabilities,
         rlimits=plan.program.credentials.rlimits, oom_score_adj=plan.program.credentials.oom_score_adj,
         apparmor_profile=plan.program.apparmor_profile, selinux_label=plan.program.selinux_label,
-        annotations=config.annotations, poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
+        annotations=config.annotations, start_container=config.hooks.start_container if plan.fifo_fd >= 0 else (),
+        poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
         no_new_keyring=request.no_new_keyring)
     if plan.program.seccomp is not None:
         state.save_filter(request.root, request.id, plan.program.seccomp)
-    os.close(os.open(place + "/waiting", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    if plan.fifo_fd < 0:
+        os.close(os.open(place + "/waiting", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     state.save(request.root, saved)
     return saved
 

@@ -23,7 +23,6 @@ from wherry.runtime.credentials import plan_credentials
 from wherry.runtime.init import (
     ProgramPlan,
     become,
-    describe,
     execute_plan,
     forbid_imports,
     join_keyring,
@@ -32,6 +31,7 @@ from wherry.runtime.init import (
     take_stdio,
     take_terminal,
 )
+from wherry.runtime.words import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def execute(container: Container, request: ExecRequest) -> Process:
     saved = container.saved
     check_can_execute(container, request)
     plan = plan_exec(container, request)
-    preload(plan)
+    preload(plan, cold=request.mode == "cold")
     group = cgroup.manager(exec_cgroup(saved, request), saved.cgroup_driver)
     init_fd = _open_init(saved)
     try:
@@ -129,6 +129,8 @@ def _run(
             stage, stage_fd = namespace.clone3(0)
             if stage == 0:
                 connection.close()
+                if request.mode == "cold":
+                    guard(lambda: _enter_cold(saved, plan, init_fd, other, cgroup_fd), other)
                 enter_and_run(saved, plan, init_fd, other, -1 if cgroup_fd is None else cgroup_fd)
         finally:
             other.close()
@@ -157,6 +159,9 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
             break
         if data[:1] == channel.PID:
             pid, pidfd = int(data[1:]), fds[0]
+        elif data[:1] == channel.HOP_PID:
+            pid = int.from_bytes(data[1:9], "little")
+            pidfd = process.pidfd_open(pid)
         elif data[:1] == channel.READY and fds:
             master = fds[0]
         elif data[:1] == channel.FAILED:
@@ -182,7 +187,34 @@ def enter_and_run(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _s
     guard(lambda: _enter(saved, plan, init_fd, channel_end, cgroup_fd), channel_end)
 
 
+def _enter_cold(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int | None) -> None:
+    """As `_enter` and `_live`, but this process itself becomes what the plan says and the last hop forks."""
+    from wherry.runtime import hop
+
+    if cgroup_fd is not None:
+        _move_into(cgroup_fd)
+    label = _prepare(saved, plan, init_fd, channel_end)
+    executable, environment = _become(saved, plan, channel_end, label)
+    hop.fork_and_execute(plan, executable, environment, channel_end.fileno())
+
+
+def _move_into(cgroup_fd: int) -> None:
+    fd = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=cgroup_fd)
+    os.write(fd, b"0")
+    os.close(fd)
+
+
 def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int) -> None:
+    label = _prepare(saved, plan, init_fd, channel_end)
+    pid, pidfd = namespace.clone3(namespace.CLONE_PARENT, cgroup_fd)
+    if pid == 0:
+        guard(lambda: _live(saved, plan, channel_end, label), channel_end)
+    channel.tell(channel_end, channel.PID + str(pid).encode(), (pidfd,))
+    os._exit(0)
+
+
+def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> int:
+    """Waits to be in the cgroups, then enters the namespaces; returns the descriptor for the security label."""
     forbid_imports()
     process.set_dumpable(False)
     channel.expect(channel_end, channel.GO, "the caller is gone")
@@ -194,11 +226,7 @@ def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.s
         flags |= namespace.FLAGS[name]
     if flags:
         namespace.setns(init_fd, flags)
-    pid, pidfd = namespace.clone3(namespace.CLONE_PARENT, cgroup_fd)
-    if pid == 0:
-        guard(lambda: _live(saved, plan, channel_end, label), channel_end)
-    channel.tell(channel_end, channel.PID + str(pid).encode(), (pidfd,))
-    os._exit(0)
+    return label
 
 
 def _set_oom_score(value: int) -> None:
@@ -210,11 +238,16 @@ def _set_oom_score(value: int) -> None:
 
 def _live(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label: int) -> None:
     """The process itself, in all of the container's namespaces, up to exec."""
+    os.setsid()
+    executable, environment = _become(saved, plan, channel_end, label)
+    execute_plan(plan, executable, environment)
+
+
+def _become(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label: int) -> tuple[str, dict[str, str]]:
     if "user" in saved.namespaces:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         process.set_dumpable(False)
-    os.setsid()
     if not saved.no_new_keyring:
         join_keyring(f"_ses.{saved.id}")
     if plan.terminal:
@@ -223,8 +256,7 @@ def _live(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label: i
         os.close(master)
     else:
         take_stdio(plan.stdio)
-    executable, environment = become(plan, label)
-    execute_plan(plan, executable, environment)
+    return become(plan, label)
 
 
 def _open_terminal(plan: ProgramPlan) -> int:
@@ -234,7 +266,7 @@ def _open_terminal(plan: ProgramPlan) -> int:
     master = path.open_in_root(root_fd, "/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
     os.close(root_fd)
     slave, _ = pty.open_slave(master)
-    take_terminal(slave, plan.console_size)
+    take_terminal(slave, plan.console_size, os.getsid(0) == os.getpid())
     return master
 
 

@@ -24,6 +24,7 @@ from wherry.linux import namespace, path, process
 from wherry.record import Record
 from wherry.runtime import channel, credentials, lookup, rootfs
 from wherry.runtime.container import StartFailed
+from wherry.runtime.words import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ class ProgramPlan(Record):
 
 
 class InitPlan(Record):
-    """All that an init does, decided before it exists. `joins` are (CLONE_NEW… flag, descriptor) of namespaces to enter."""
+    """All that an init does, decided before it exists. `joins` are (CLONE_NEW… flag, descriptor) of namespaces to enter.
+
+    `fifo_fd` ≥ 0: cold, the init waits there, in the last hop; otherwise it waits on its creator's socket.
+    """
 
     id: str
     new: int
@@ -68,7 +72,7 @@ class InitPlan(Record):
     sysctls: tuple[tuple[str, str], ...]
     program: ProgramPlan
     hooks: Hooks
-    cold: bool
+    fifo_fd: int
 
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
@@ -87,12 +91,14 @@ def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoRetu
         os._exit(1)
 
 
-def preload(plan: ProgramPlan, hooks: bool = False) -> None:
+def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False) -> None:
     """Imports, in the creator, what a child will need: inside a container nothing is imported, its files are not our code."""
     from wherry.linux import loopback, mount  # noqa: F401
 
     if plan.terminal:
         from wherry.linux import pty  # noqa: F401
+    if cold:
+        from wherry.runtime import hop  # noqa: F401
     if plan.seccomp is not None:
         from wherry.linux.seccomp import loader  # noqa: F401
     if hooks:
@@ -103,14 +109,6 @@ def forbid_imports() -> None:
     """From here on an import fails, instead of finding something in a container."""
     sys.meta_path.clear()
     sys.path.clear()
-
-
-def describe(error: OSError) -> str:
-    """A failure of the kernel in one clause: what was tried and why not."""
-    reason = error.strerror or str(error)
-    if ": " in reason or " " not in str(error.filename or " "):
-        return reason
-    return f"{error.filename}: {reason.lower()}" if error.filename else reason
 
 
 def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
@@ -155,6 +153,10 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     if master >= 0:
         os.close(master)
     channel.expect(connection, channel.START, "the creator is gone")
+    if plan.fifo_fd >= 0:
+        from wherry.runtime import hop
+
+        hop.wait_and_execute(plan.program, executable, environment, plan.fifo_fd)
     if plan.hooks.start_container:
         from wherry.runtime.hooks import run_hooks
 
@@ -201,7 +203,11 @@ def become(plan: ProgramPlan, label: int) -> tuple[str, dict[str, str]]:
 
 
 def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:
-    """The last steps: signals as a new program expects them, the late filter, exec. StartFailed when exec fails."""
+    """The last steps: signals as a new program expects them, the late filter, exec.
+
+    What execve(2) itself refuses (a script without its interpreter, a program for another machine) is the program's own failure, as
+    with runc: told on its standard error, exit status 1.
+    """
     process.reset_signals()
     arguments = list(plan.args)
     if plan.seccomp is not None and plan.credentials.no_new_privileges:
@@ -211,7 +217,8 @@ def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, s
     try:
         os.execve(executable, arguments, environment)
     except OSError as error:
-        raise lookup.exec_failed(executable, error) from error
+        os.write(2, lookup.exec_failed(executable, error.errno))
+        os._exit(1)
 
 
 def _offer_network(connection: _socket.socket) -> None:
@@ -268,13 +275,17 @@ def _open_terminal(root_fd: int, plan: ProgramPlan) -> int:
     return master
 
 
-def take_terminal(slave: int, size: tuple[int, int] | None) -> None:
-    """Makes a terminal this session's controlling one and its three standard descriptors; closes `slave`."""
+def take_terminal(slave: int, size: tuple[int, int] | None, leads_session: bool = True) -> None:
+    """Makes a terminal the three standard descriptors, and this session's controlling one; closes `slave`.
+
+    Who does not lead the session leaves the latter to who will (the last hop).
+    """
     from wherry.linux import pty
 
     if size is not None and size != (0, 0):
         pty.resize(slave, *size)
-    pty.make_controlling(slave)
+    if leads_session:
+        pty.make_controlling(slave)
     for fd in (0, 1, 2):
         os.dup2(slave, fd)
     os.close(slave)

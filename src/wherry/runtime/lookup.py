@@ -78,7 +78,6 @@ def _check(path: str) -> None:
         raise StartFailed(f'{_START}exec: "{path}": permission denied', 126)
 
 
-def exec_failed(path: str, error: OSError) -> StartFailed:
-    """What to tell when execve(2) itself failed: a script without interpreter, a program for another machine."""
-    reason = (error.strerror or "").lower()
-    return StartFailed(f"{_START}exec {path}: {reason}", 127 if error.errno == 2 else 126)
+def exec_failed(path: str, code: int) -> bytes:
+    """The line that a program's standard error gets when execve(2) refuses it, in runc's words."""
+    return os.fsencode(f"exec {path}: {os.strerror(code).lower()}\n")

@@ -37,8 +37,8 @@ PROPAGATION = {
     "unbindable": (kernel.MS_UNBINDABLE, False), "runbindable": (kernel.MS_UNBINDABLE, True),
 }
 # Flags of the filesystem itself, which fsconfig(2) takes by these names; the others are the defaults they undo.
-_SUPERBLOCK = {"sync": "sync", "dirsync": "dirsync", "mand": "mand", "lazytime": "lazytime", "iversion": "iversion"}
-_NOTHING = ("defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "silent", "norelatime", "acl", "noacl")
+SUPERBLOCK = {"sync": "sync", "dirsync": "dirsync", "mand": "mand", "lazytime": "lazytime", "iversion": "iversion"}
+NOTHING = ("defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "silent", "norelatime", "acl", "noacl")
 
 # What may be mounted below /proc: files that tools like lxcfs replace. Anything else there could make a file that the
 # runtime writes to (its own attr/exec, a sysctl) be another one: CVE-2019-16884.
@@ -102,13 +102,13 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
             bind, recursive = True, word == "rbind"
         elif word[:1] == "r" and word[1:] in ATTRIBUTES:
             _merge(recursive_attributes, ATTRIBUTES[word[1:]])
-        elif word in _SUPERBLOCK:
-            data.append((_SUPERBLOCK[word], None))
+        elif word in SUPERBLOCK:
+            data.append((SUPERBLOCK[word], None))
         elif word == "tmpcopyup":
             copy_up = True
         elif word in ("idmap", "ridmap", "remount"):
             raise Unsupported(f'mount at "{destination}": the option {word} is not supported')
-        elif word not in _NOTHING and word:
+        elif word not in NOTHING and word:
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
     kind = _kind(entry, bind)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wherry.linux.seccomp.compiler import Program
 
 FORMAT = 1
+_HOOKS = ("start_container", "poststart", "poststop")
 
 
 class Saved(Record):
@@ -52,6 +53,7 @@ class Saved(Record):
     apparmor_profile: str = ""
     selinux_label: str = ""
     annotations: Mapping[str, str] = {}
+    start_container: tuple[Hook, ...] = ()
     poststart: tuple[Hook, ...] = ()
     poststop: tuple[Hook, ...] = ()
     seccomp: bool = False
@@ -60,7 +62,7 @@ class Saved(Record):
     def to_json(self) -> dict[str, Any]:
         """The document of state.json."""
         document = self.as_dict()
-        for name in ("poststart", "poststop"):
+        for name in _HOOKS:
             document[name] = [hook.as_dict() for hook in document[name]]
         return {"version": FORMAT, "ociVersion": VERSION, **document}
 
@@ -74,7 +76,7 @@ class Saved(Record):
         values["rlimits"] = tuple(tuple(limit) for limit in values.get("rlimits", ()))
         if values.get("capabilities") is not None:
             values["capabilities"] = tuple(values["capabilities"])
-        for name in ("poststart", "poststop"):
+        for name in _HOOKS:
             values[name] = tuple(
                 Hook(path=hook["path"], args=tuple(hook["args"]), env=tuple(hook["env"]), timeout=hook["timeout"])
                 for hook in values.get(name, ()))
@@ -147,11 +149,12 @@ def oci_state(root: str, saved: Saved) -> dict[str, Any]:
     state = State(
         id=saved.id, status=now, pid=0 if now == "stopped" else saved.pid, bundle=saved.bundle, annotations=saved.annotations)
     document = state.to_json()
-    annotations = document.pop("annotations", None)
-    document |= {"rootfs": saved.rootfs, "created": saved.created}
-    if annotations:
-        document["annotations"] = annotations
-    return {**document, "owner": ""}
+    # In runc's order, with its fields; nobody should rely on the order, but people compare.
+    named = {name: document[name] for name in ("ociVersion", "id", "pid", "status", "bundle")}
+    named |= {"rootfs": saved.rootfs, "created": saved.created}
+    if saved.annotations:
+        named["annotations"] = dict(saved.annotations)
+    return {**named, "owner": ""}
 
 
 def remove(root: str, container_id: str) -> None:

@@ -1,0 +1,48 @@
+"""`wherry-runc features`: what this runtime can do, as the runtime-spec's document («Features»)."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.linux import capability
+from wherry.oci import jsontext
+from wherry.runtime import mountplan
+from wherry.runtime.flags import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.runtime.main import Context
+
+COMMAND = Command(name="features", usage="show what this runtime can do", arguments="", minimum=0, maximum=0)
+
+_ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
+_OPERATORS = ("EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE")
+
+
+def run(context: Context) -> int:  # noqa: ARG001
+    """Prints them."""
+    os.write(1, (jsontext.dumps(document(), indent=4) + "\n").encode())
+    return 0
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    options = {*mountplan.ATTRIBUTES, *("r" + word for word in mountplan.ATTRIBUTES), *mountplan.PROPAGATION, *mountplan.SUPERBLOCK,
+               *mountplan.NOTHING, "bind", "rbind", "tmpcopyup"} - {""}
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.1.0",
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "mountOptions": sorted(options),
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+            "capabilities": list(capability.NAMES),
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False},
+            "seccomp": {"enabled": True, "actions": [f"SCMP_ACT_{name}" for name in _ACTIONS],
+                        "operators": [f"SCMP_CMP_{name}" for name in _OPERATORS]},
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+        },
+    }

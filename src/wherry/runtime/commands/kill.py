@@ -1,0 +1,42 @@
+"""`wherry-runc kill`: sends a signal to a container."""
+
+from __future__ import annotations
+
+from wherry.errors import InvalidArgument
+from wherry.runtime import container
+from wherry.runtime.flags import Command, Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.runtime.main import Context
+
+COMMAND = Command(
+    name="kill", usage="send a signal to a container's init", arguments="<container-id> [signal]", minimum=1, maximum=2,
+    flags=(Flag(names=("all", "a"), kind="switch", help="send the signal to all processes in the container"),),
+    description="The signal is a name, with or without SIG, or a number; TERM if not given.\n\n"
+                "    wherry-runc kill mycontainer KILL")
+
+
+def run(context: Context) -> int:
+    """Sends the signal."""
+    number = parse_signal(context.arguments[1] if len(context.arguments) > 1 else "TERM")
+    found = container.load(context.root, context.arguments[0])
+    if context.flags["all"]:
+        if container.processes(found):
+            container.kill(found, number, everyone=True)
+        return 0
+    container.kill(found, number)
+    return 0
+
+
+def parse_signal(text: str) -> int:
+    """The number of a signal by its name or number. InvalidArgument «unknown signal»."""
+    if text.isdigit():
+        return int(text)
+    import _signal
+
+    name = text.upper()
+    number = getattr(_signal, name if name.startswith("SIG") else "SIG" + name, None)
+    if not isinstance(number, int) or name.startswith("SIG_"):
+        raise InvalidArgument(f'unknown signal "{text}"')
+    return number

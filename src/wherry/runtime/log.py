@@ -1,0 +1,43 @@
+"""What `wherry-runc` says about itself: one line per entry, text or JSON as logrus writes them, since containerd reads them."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.record import Record
+
+
+class Log(Record):
+    """Where entries go (a path, "" for standard error), in which format («text» or «json»), and whether debugging ones do."""
+
+    path: str = ""
+    format: str = "text"
+    debug: bool = False
+
+    def write(self, level: str, message: str) -> None:
+        """Appends one entry. A log that cannot be written is an OSError."""
+        line = entry(self.format, level, message, _now()).encode("utf-8", "surrogateescape")
+        if not self.path:
+            os.write(2, line)
+            return
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+
+
+def entry(form: str, level: str, message: str, moment: str) -> str:
+    """One line."""
+    from wherry.oci import jsontext
+
+    if form == "json":
+        return jsontext.dumps({"level": level, "msg": message, "time": moment}) + "\n"
+    plain = all(char.isascii() and (char.isalnum() or char in "-._/@^+") for char in message) and message != ""
+    return f'time="{moment}" level={level} msg={message if plain else jsontext.dumps(message)}\n'
+
+
+def _now() -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,146 @@
+"""`wherry-runc`: runc's command line over the runtime library. One command per module in `commands`.
+
+Exit status: 0; 1 for errors (255 from `exec`), as runc; for `run` and `exec` without --detach the program's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.errors import WherryError
+from wherry.record import Record
+from wherry.runtime.flags import Command, Flag, UsageError, check_count, parse
+from wherry.runtime.log import Log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+COMMANDS = ("checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "restore", "resume",
+            "run", "spec", "start", "state", "update")
+GLOBAL_FLAGS = (
+    Flag(names=("debug",), kind="switch", help="log every step, with times"),
+    Flag(names=("log",), kind="text", help="append log entries to this file instead of standard error"),
+    Flag(names=("log-format",), kind="text", help="format of log entries: text or json", default="text"),
+    Flag(names=("root",), kind="text", help="folder of the containers' state (on a tmpfs)", default="/run/wherry-runc"),
+    Flag(names=("criu",), kind="text", help="accepted for runc's callers; checkpoint and restore are not supported", default="criu"),
+    Flag(names=("systemd-cgroup",), kind="switch", help="let systemd manage the cgroup; cgroupsPath is slice:prefix:name"),
+    Flag(names=("rootless",), kind="text", help="only auto and false: containers of users without root are not supported", default="auto"),
+    Flag(names=("version", "v"), kind="switch", help="print the version"),
+)
+
+
+class Context(Record):
+    """What a command is given: the global choices, its own flags by name, its arguments."""
+
+    root: str
+    cgroup_driver: str
+    flags: Mapping[str, Any]
+    arguments: tuple[str, ...]
+    log: Log
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line and returns the exit status."""
+    log = Log()
+    try:
+        values, rest = parse(GLOBAL_FLAGS, argv)
+        log = Log(path="" if values["log"] in ("", "/dev/stderr") else values["log"], format=values["log-format"] or "text", debug=values["debug"])
+        if log.format not in ("text", "json"):
+            raise WherryError(f'invalid log-format "{log.format}"')
+        return _dispatch(values, rest, log)
+    except UsageError as error:
+        _help_after(error.message, argv)
+        return _fatal(log, error.message, 1)
+    except WherryError as error:
+        return _fatal(log, error.message, 1)
+    except OSError as error:
+        from wherry.runtime.words import describe
+
+        return _fatal(log, describe(error), 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
+    if values["version"]:
+        return _version()
+    name = rest.pop(0) if rest else "help"
+    if values.get("help") or name in ("help", "h"):
+        return _help(rest)
+    if name not in COMMANDS:
+        return _fatal(log, f"No help topic for '{name}'", 3)
+    if values["rootless"] not in ("auto", "false"):
+        raise WherryError(f"--rootless {values['rootless']} is not supported")
+    command, run = load(name)
+    flags, arguments = parse(command.flags, rest)
+    if flags.get("help"):
+        return _help([name])
+    check_count(command, arguments)
+    if values["debug"]:
+        _watch(log)
+    driver = "systemd" if values["systemd-cgroup"] else "cgroupfs"
+    context = Context(root=os.path.abspath(values["root"]), cgroup_driver=driver, flags=flags, arguments=tuple(arguments), log=log)
+    try:
+        return run(context)
+    except WherryError as error:
+        prefix, code = _FAILURES.get(name, ("", 1))
+        return _fatal(log, prefix + error.message, code)
+    except OSError as error:
+        from wherry.runtime.words import describe
+
+        prefix, code = _FAILURES.get(name, ("", 1))
+        return _fatal(log, prefix + describe(error), code)
+
+
+# What stands before an error's message, and the exit status, where they are not «» and 1.
+_FAILURES = {"create": ("runc create failed: ", 1), "run": ("runc run failed: ", 1), "exec": ("exec failed: ", 255)}
+
+
+def load(name: str) -> tuple[Command, Callable[[Context], int]]:
+    """The face and the action of a command; its module is imported now."""
+    module_name = f"wherry.runtime.commands.{name}"
+    __import__(module_name)
+    module = sys.modules[module_name]
+    return module.COMMAND, module.run
+
+
+def _fatal(log: Log, message: str, code: int) -> int:
+    """One entry in the log; people see it too when the log is a file."""
+    try:
+        log.write("error", message)
+    except OSError as error:
+        os.write(2, f"cannot write the log {log.path}: {error.strerror}\n".encode())
+    if log.path:
+        os.write(2, f"{message}\n".encode("utf-8", "surrogateescape"))
+    return code
+
+
+def _watch(log: Log) -> None:
+    from wherry import trace
+
+    trace.watch(lambda moment, operation, subject: log.write("debug", f"{moment:.6f} {operation} {subject}".rstrip()))
+
+
+def _version() -> int:
+    from wherry import __version__
+    from wherry.oci.runtime import VERSION
+
+    print(f"wherry-runc version {__version__}\nspec: {VERSION}\npython: {sys.version.split()[0]}")
+    return 0
+
+
+def _help(words: Sequence[str]) -> int:
+    from wherry.runtime.help import page
+
+    print(page(words[0] if words else ""), end="")
+    return 0
+
+
+def _help_after(message: str, argv: Sequence[str]) -> None:
+    from wherry.runtime.help import page
+
+    name = next((word for word in argv if word in COMMANDS), "")
+    print(f"Incorrect Usage. {message}\n\n{page(name)}", end="", flush=True)
