@@ -203,7 +203,7 @@ class Controller:
         name = interface or _free_name(network.container_prefix, {other.interface for other in others})
         links = self._host_links()
         self._firewall.mend()
-        attached = links.attach(network, endpoint, sandbox, name, number=len(others),
+        attached = links.attach(network, endpoint, sandbox, name, is_first=not others,
                                 is_gateway=best is not None and best.id == endpoint.id)
         try:
             self._places.update(attached)

@@ -17,6 +17,11 @@ def has_ipv6() -> bool:
     return os.path.exists("/proc/net/if_inet6") and _get("ipv6/conf/all/disable_ipv6") == "0"
 
 
+def filters_bridges() -> bool:
+    """Whether frames between ports of a bridge go through the firewall (br_netfilter)."""
+    return _get("bridge/bridge-nf-call-iptables") == "1"
+
+
 def route_loopback(interface: str) -> None:
     """Lets packets with loopback addresses leave by an interface, so that 127.0.0.1 can be translated. Raises OSError."""
     _set(f"ipv4/conf/{interface}/route_localnet", "1")

@@ -31,10 +31,11 @@ def first_free_subnet(pools: Iterable[tuple[str, int]], taken: Iterable[IPv4Netw
     for base_text, prefix_length in pools:
         try:
             base = IPv4Network(base_text)
-            candidates = base.subnets(new_prefix=prefix_length)
+            if not base.prefixlen <= prefix_length <= 32:
+                raise ValueError("a pool is not larger than its base")
         except ValueError as error:
             raise InvalidArgument(f"invalid default address pool {base_text} size {prefix_length}: {error}") from error
-        for candidate in candidates:
+        for candidate in base.subnets(new_prefix=prefix_length):
             if not any(candidate.overlaps(other) for other in taken):
                 return candidate
     raise Unavailable("all predefined address pools have been fully subnetted")

@@ -30,7 +30,6 @@ UP_TIMEOUT_S = 3.0
 ALIAS_PREFIX = "wherryd "
 _AF_NETLINK = 16
 _SOCK_RAW = 3
-_FIRST_INDEX = 2  # loopback has 1
 _MAIN_TABLE_KINDS = (rtnetlink.RTN_UNICAST,)
 
 
@@ -152,17 +151,20 @@ class Links:
                         raise
 
     def attach(
-        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, interface: str, *, number: int, is_gateway: bool
+        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, interface: str, *, is_first: bool, is_gateway: bool
     ) -> Endpoint:
         """Makes the veth, sets up its inner end, waits until both ends and the bridge carry packets.
 
-        `number` counts the container's interfaces from 0. On failure the veth is gone. Raises OSError.
+        `is_first`: of the container's interfaces; loopback is set up too. On failure the veth is gone. Raises OSError.
         """
         name = "veth" + secrets.token_hex(4)[:7]
         with Inside(sandbox) as inside, rtnetlink.LinkWatch() as watch:
-            index = self._make_veth(network, endpoint, sandbox, inside, name, interface, _FIRST_INDEX + number)
             try:
-                inside.run(*plan_inside(index, endpoint, is_first=number == 0, is_gateway=is_gateway))
+                self._make_veth(network, endpoint, sandbox, name, interface)
+                made = rtnetlink.link(inside, interface)
+                if made is None:
+                    raise OSError(errno.ENODEV, f"the interface {interface} is gone as soon as it was made")
+                inside.run(*plan_inside(made.index, endpoint, is_first=is_first, is_gateway=is_gateway))
                 watch.wait_operational((name, network.interface), UP_TIMEOUT_S)
             except BaseException:
                 self.delete(name)
@@ -195,33 +197,19 @@ class Links:
                     if error.errno != errno.ENOENT:
                         raise
 
-    def _make_veth(
-        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, inside: Socket, name: str, interface: str, index: int
-    ) -> int:
+    def _make_veth(self, network: Network, endpoint: Endpoint, sandbox: Sandbox, name: str, interface: str) -> None:
         with self._lock:
             bridge = rtnetlink.link(self._socket, network.interface)
             if bridge is None:
                 raise OSError(errno.ENODEV, f"network {network.name}: the bridge {network.interface} is gone")
-
-            def pair(peer_index: int) -> Request:
-                return rtnetlink.veth_add(name, master=bridge.index, mtu=network.mtu, peer_name=interface,
-                                          peer_mac=endpoint.mac_address, peer_netns_fd=sandbox.netns_fd,
-                                          peer_index=peer_index)
-
-            # Hairpin: with bridge netfilter on, a container's way to its own published port goes back out of its port.
-            port = rtnetlink.bridge_port_set(name, hairpin=True, isolated=not network.icc)
-            try:
-                self._socket.run(pair(index), port)
-                return index
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.EBUSY):
-                    self._delete_quietly(name)
-                    raise
-            # The number is taken inside (tunnels that the kernel makes by itself): let the kernel choose, then ask.
-            self._socket.run(pair(0), port)
-        found = rtnetlink.link(inside, interface)
-        assert found, interface
-        return found.index
+            self._socket.run(
+                rtnetlink.veth_add(name, master=bridge.index, mtu=network.mtu, peer_name=interface,
+                                   peer_mac=endpoint.mac_address, peer_netns_fd=sandbox.netns_fd),
+                # Hairpin: with bridge netfilter on, a container's way to its own published port goes back out of its port.
+                # Without it, frames between ports never meet the firewall: there the bridge itself keeps them apart. With
+                # it the firewall does, which lets the way to a neighbour's published port through.
+                rtnetlink.bridge_port_set(name, hairpin=True, isolated=not network.icc and not host.filters_bridges()),
+            )
 
     def _make_bridge(self, network: Network) -> None:
         try:
@@ -246,13 +234,6 @@ class Links:
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     raise
-
-    def _delete_quietly(self, name: str) -> None:
-        """Undoes a half-made pair; called while another error is on its way."""
-        try:
-            self._socket.run(rtnetlink.link_delete(name))
-        except OSError:
-            return
 
 
 class Inside:
