@@ -10,7 +10,7 @@ from wherry.errors import InvalidArgument
 def format_time(at_ns: int) -> str:
     """`2026-01-02T03:04:05.123456789Z`, without trailing zeros, as Go's RFC3339Nano."""
     seconds, fraction = divmod(at_ns, 1_000_000_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
     digits = f"{fraction:09}".rstrip("0")
     return f"{text}.{digits}Z" if digits else f"{text}Z"
 
