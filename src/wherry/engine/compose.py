@@ -45,3 +45,9 @@ class Engine:
 
     async def close(self) -> None:
         """Ends as dockerd does: stops all containers unless `live_restore`, then gives the root back."""
+
+    def reload(self, options: EngineOptions) -> None:
+        """Takes over options that may change while it runs: labels, live restore, registries, the shutdown's patience."""
+        self.options = options
+        self.info.reload(options)
+        self.transfer.reload()

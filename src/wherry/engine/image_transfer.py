@@ -53,6 +53,11 @@ class ImageTransfer:
                 self._registries = self._make_registries()
             return self._registries
 
+    def reload(self) -> None:
+        """The settings of registries have changed: they are made anew when next needed."""
+        with self._guard:
+            self._registries = None
+
     # -- registries
 
     async def pull(self, reference: Reference, platform: Platform | None, credentials: Credentials, report: Report,

@@ -42,6 +42,15 @@ class Info:
         self.debug = False
         """Set by the daemon, which may change it while it runs."""
 
+    @property
+    def id(self) -> str:
+        """The engine's id."""
+        return engine_id(self._options.data_root)
+
+    def reload(self, options: EngineOptions) -> None:
+        """Speaks of these options from now on."""
+        self._options = options
+
     def version(self) -> dict[str, Any]:
         """Everything of `GET /version` but the API's versions, which the API knows."""
         machine = os.uname()
@@ -64,7 +73,7 @@ class Info:
         cgroups = _cgroups()
         network = options.network
         shown: dict[str, Any] = {
-            "ID": engine_id(options.data_root),
+            "ID": self.id,
             "Containers": len(states),
             "ContainersRunning": states.count("running"),
             "ContainersPaused": states.count("paused"),

@@ -49,12 +49,16 @@ class Server:
         factory: Callable[[], asyncio.Protocol] = encrypted if context else connection
         self._listeners.append(await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=BACKLOG))
 
-    async def close(self, seconds: float) -> None:
-        """Accepts nobody any more, lets the requests under way end, and after some seconds breaks off the rest."""
+    def stop(self) -> None:
+        """Accepts nobody any more, and no further request on the connections there are."""
         for listener in self._listeners:
             listener.close()
         for connection in tuple(self._connections):
             connection.shut()
+
+    async def close(self, seconds: float) -> None:
+        """Stops, lets the requests under way end, and after some seconds breaks off the rest."""
+        self.stop()
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()

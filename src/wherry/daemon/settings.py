@@ -1,0 +1,295 @@
+"""What the flags mean: one value for the daemon's own affairs, one for the engine. Pure; every wrong value is named."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wherry.engine.options import EngineOptions, NetworkOptions, Runtime
+from wherry.errors import InvalidArgument, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wherry.daemon.config import Values
+
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where a daemon lives when nothing else is said."""
+
+    socket: str
+    data_root: str
+    run_folder: str
+    pid_file: str
+    config_file: str
+    bridge: str
+    cgroup_parent: str
+    group: str
+
+
+OWN = Places("/run/wherry.sock", "/var/lib/wherry", "/run/wherry", "/run/wherry/wherryd.pid", "/etc/wherry/daemon.json",
+             "wherry0", "/wherry", "wherry")
+DOCKERS = Places("/var/run/docker.sock", "/var/lib/docker", "/var/run/docker", "/var/run/docker.pid",
+                 "/etc/docker/daemon.json", "docker0", "/docker", "docker")
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """Certificates for TCP. `verify`: clients need one signed by `ca`."""
+
+    certificate: str
+    key: str
+    ca: str
+    verify: bool
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a daemon. `group` is empty where none was asked for: then the default one is used if it exists."""
+
+    places: Places
+    hosts: tuple[str, ...]
+    group: str
+    pid_file: str
+    debug: bool
+    log_level: str
+    log_format: str
+    tls: Tls | None
+    on_demand_s: int | None
+    oom_score_adjust: int
+    environment: dict[str, str]
+    engine: EngineOptions
+
+
+def places_of(values: Values) -> Places:
+    """Docker's places with `--drop-in`, else our own."""
+    return DOCKERS if values.get("drop-in") else OWN
+
+
+def settings(values: Values) -> Settings:
+    """The values' meaning. Raises InvalidArgument and Unsupported in dockerd's words, naming what is wrong."""
+    places = places_of(values)
+    level = str(values.get("log-level", "info"))
+    if level not in LOG_LEVELS and level != "warning":
+        raise InvalidArgument(f"unable to parse logging level: {level}")
+    log_format = str(values.get("log-format", "text"))
+    if log_format not in ("text", "json"):
+        raise InvalidArgument(f"invalid log format: {log_format}")
+    if values.get("storage-driver", "overlay2") not in ("", "overlay2"):
+        raise Unsupported(f"the storage driver \"{values['storage-driver']}\" is not supported: only overlay2 is")
+    for name in ("max-concurrent-downloads", "max-concurrent-uploads"):
+        if values.get(name, 1) < 1:
+            raise InvalidArgument(f"invalid {name.replace('-', ' ')}: {values[name]}")
+    if values.get("mtu", 1500) < 0:
+        raise InvalidArgument(f"invalid default MTU: {values['mtu']}")
+    proxies = {name.replace("-", "_").upper(): str(values[name]) for name in ("http-proxy", "https-proxy", "no-proxy")
+               if values.get(name)}
+    return Settings(
+        places=places,
+        hosts=tuple(_host(text, places) for text in values.get("host", ())) or (f"unix://{places.socket}",),
+        group=str(values.get("group", "")),
+        pid_file=str(values.get("pidfile") or places.pid_file),
+        debug=bool(values.get("debug")),
+        log_level="warn" if level == "warning" else level,
+        log_format=log_format,
+        tls=_tls(values),
+        on_demand_s=values.get("on-demand-seconds", 600) if values.get("on-demand") else None,
+        oom_score_adjust=values.get("oom-score-adjust", 0),
+        environment=proxies,
+        engine=_engine(values, places),
+    )
+
+
+def _engine(values: Values, places: Places) -> EngineOptions:
+    driver, cgroup_driver = values.get("log-driver", "json-file"), "cgroupfs"
+    if driver not in ("json-file", "none"):
+        raise Unsupported(f"the log driver \"{driver}\" is not supported: json-file and none are")
+    for text in values.get("exec-opt", ()):
+        key, _, value = text.partition("=")
+        if key.strip().lower() != "native.cgroupdriver":
+            raise InvalidArgument(f"invalid exec option: {text}")
+        if value not in ("cgroupfs", "systemd"):
+            raise InvalidArgument(f"invalid native.cgroupdriver: {value}: must be cgroupfs or systemd")
+        cgroup_driver = value
+    _one_of(values, "default-cgroupns-mode", ("", "host", "private"), "Default cgroup namespace mode ({}) is invalid. "
+            "Use \"host\" or \"private\"")
+    _one_of(values, "default-ipc-mode", ("private", "shareable"), "IPC mode is not supported: {}")
+    runtimes = _runtimes(values.get("add-runtime", {}))
+    default_runtime = str(values.get("default-runtime") or "wherry-runc")
+    if default_runtime not in runtimes:
+        if default_runtime not in ("wherry-runc", "runc"):
+            raise InvalidArgument(f"specified default runtime '{default_runtime}' does not exist")
+        runtimes[default_runtime] = Runtime()
+    return EngineOptions(
+        data_root=_absolute(values, "data-root", places.data_root),
+        run_folder=_absolute(values, "exec-root", places.run_folder),
+        cgroup_parent=str(values.get("cgroup-parent") or ("system.slice" if cgroup_driver == "systemd"
+                                                          else places.cgroup_parent)),
+        cgroup_driver=cgroup_driver,
+        cgroupns_mode=str(values.get("default-cgroupns-mode", "")),
+        default_runtime=default_runtime,
+        runtimes={"wherry-runc": Runtime(), "runc": Runtime(), **runtimes},
+        init_path=str(values.get("init-path", "")),
+        init=bool(values.get("init")),
+        live_restore=bool(values.get("live-restore")),
+        shutdown_timeout_s=values.get("shutdown-timeout", 15),
+        default_shm_size_bytes=values.get("default-shm-size", 64 << 20),
+        default_ipc_mode=str(values.get("default-ipc-mode", "private")),
+        log_driver=driver,
+        log_options=dict(values.get("log-opt", ())),
+        default_ulimits=_ulimits(values.get("default-ulimit", {})),
+        seccomp_profile=str(values.get("seccomp-profile", "")),
+        no_new_privileges=bool(values.get("no-new-privileges")),
+        dns=tuple(_address(text) for text in values.get("dns", ())),
+        dns_options=tuple(values.get("dns-opt", ())),
+        dns_search=tuple(values.get("dns-search", ())),
+        host_gateway_ip=_address(values["host-gateway-ip"]) if values.get("host-gateway-ip") else "",
+        labels=tuple(_label(text) for text in values.get("label", ())),
+        insecure_registries=tuple(text.removeprefix("http://").removeprefix("https://").rstrip("/")
+                                  for text in values.get("insecure-registry", ())),
+        registry_mirrors=tuple(_mirror(text) for text in values.get("registry-mirror", ())),
+        max_concurrent_downloads=values.get("max-concurrent-downloads", 3),
+        max_concurrent_uploads=values.get("max-concurrent-uploads", 5),
+        network=_network(values, places),
+    )
+
+
+def _network(values: Values, places: Places) -> NetworkOptions:
+    if (backend := values.get("firewall-backend", "nftables")) not in ("", "nftables"):
+        raise Unsupported(f"the firewall backend \"{backend}\" is not supported: only nftables is")
+    if values.get("bip") and values.get("bridge"):
+        raise InvalidArgument("You specified -b & --bip, mutually exclusive options. Please specify only one")
+    if values.get("bip"):
+        try:
+            ipaddress.IPv4Interface(values["bip"])
+        except ValueError as error:
+            raise InvalidArgument(f"invalid CIDR address: {values['bip']}") from error
+    if values.get("fixed-cidr"):
+        try:
+            ipaddress.IPv4Network(values["fixed-cidr"], strict=False)
+        except ValueError as error:
+            raise InvalidArgument(f"invalid CIDR address: {values['fixed-cidr']}") from error
+    table = "wherry" if places is OWN else "wherry-docker"
+    return NetworkOptions(
+        bridge=str(values.get("bridge") or places.bridge), bip=str(values.get("bip", "")),
+        fixed_cidr=str(values.get("fixed-cidr", "")),
+        default_gateway=_address(values["default-gateway"]) if values.get("default-gateway") else "",
+        mtu=values.get("mtu") or 1500, icc=values.get("icc", True), ip_forward=values.get("ip-forward", True),
+        ip_masq=values.get("ip-masq", True), iptables=values.get("iptables", True), firewall_backend="nftables", table=table,
+        userland_proxy=values.get("userland-proxy", True), userland_proxy_path=str(values.get("userland-proxy-path", "")),
+        default_address_pools=_pools(values.get("default-address-pool", ())), ip=_address(values.get("ip", "0.0.0.0")))
+
+
+def _tls(values: Values) -> Tls | None:
+    if not values.get("tls") and not values.get("tlsverify"):
+        if any(values.get(name) for name in ("tlscacert", "tlscert", "tlskey")) and "tls" not in values:
+            # As dockerd: certificates that were given mean that TLS is wanted.
+            return _certificates(values, verify=False)
+        return None
+    return _certificates(values, verify=bool(values.get("tlsverify")))
+
+
+def _certificates(values: Values, *, verify: bool) -> Tls:
+    folder = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
+    return Tls(str(values.get("tlscert") or f"{folder}/cert.pem"), str(values.get("tlskey") or f"{folder}/key.pem"),
+               str(values.get("tlscacert") or f"{folder}/ca.pem"), verify)
+
+
+def _host(text: str, places: Places) -> str:
+    """A socket's address in full. Raises InvalidArgument for one of no known form."""
+    text = text.strip()
+    if text in ("", "unix://"):
+        return f"unix://{places.socket}"
+    kind, colon, rest = text.partition("://")
+    if not colon:
+        kind, rest = "tcp", text
+    if kind in ("unix", "fd"):
+        return f"{kind}://{rest}"
+    if kind != "tcp":
+        raise InvalidArgument(f"invalid bind address ({text}): unsupported proto '{kind}'")
+    return f"tcp://{rest}"
+
+
+def _runtimes(given: Any) -> dict[str, Runtime]:
+    """`name=path` of the flag, or `{"name": {"path": …, "runtimeArgs": […]}}` of the file."""
+    found: dict[str, Runtime] = {}
+    if isinstance(given, list):
+        given = {name: {"path": path} for name, path in given}
+    for name, runtime in given.items():
+        if name in ("runc", "wherry-runc") and isinstance(runtime, dict) and runtime.get("path") not in (None, "", name):
+            raise InvalidArgument(f"runtime name '{name}' is reserved")
+        if not isinstance(runtime, dict) or not set(runtime) <= {"path", "runtimeArgs"}:
+            raise Unsupported(f"the runtime '{name}' has something other than a path and runtimeArgs, which is not supported")
+        if not runtime.get("path"):
+            raise InvalidArgument(f"runtime '{name}' has no path")
+        found[name] = Runtime(str(runtime["path"]), tuple(str(one) for one in runtime.get("runtimeArgs") or ()))
+    return found
+
+
+def _ulimits(given: Any) -> dict[str, tuple[int, int]]:
+    """`name=soft[:hard]` of the flag, or `{"name": {"Name": …, "Soft": …, "Hard": …}}` of the file."""
+    found: dict[str, tuple[int, int]] = {}
+    if isinstance(given, list):
+        for text in given:
+            name, _, limits = text.partition("=")
+            soft, _, hard = limits.partition(":")
+            try:
+                found[name] = (int(soft), int(hard or soft))
+            except ValueError as error:
+                raise InvalidArgument(f"invalid ulimit argument: {text}") from error
+    else:
+        for name, limit in given.items():
+            found[name] = (int(limit.get("Soft", 0)), int(limit.get("Hard", 0)))
+    for name, (soft, hard) in found.items():
+        if hard != -1 and (soft > hard or soft == -1):
+            raise InvalidArgument(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard} ({name})")
+    return found
+
+
+def _pools(given: Any) -> tuple[tuple[str, int], ...]:
+    """`base=172.30.0.0/16,size=24` of the flag, or `[{"base": …, "size": …}]` of the file."""
+    found = []
+    for one in given:
+        fields: Mapping[str, Any] = one if isinstance(one, dict) else dict(
+            part.partition("=")[::2] for part in one.split(","))
+        try:
+            base, size = ipaddress.ip_network(str(fields["base"])), int(fields["size"])
+        except (KeyError, ValueError) as error:
+            raise InvalidArgument(f"invalid default address pool: {one}") from error
+        if size < base.prefixlen or size > base.max_prefixlen:
+            raise InvalidArgument(f"invalid pools size: {size}")
+        found.append((str(base), size))
+    return tuple(found)
+
+
+def _label(text: str) -> str:
+    if "=" not in text or text.startswith("="):
+        raise InvalidArgument(f"bad attribute format: {text}")
+    return text
+
+
+def _mirror(text: str) -> str:
+    scheme, colon, rest = text.partition("://")
+    if not colon or scheme not in ("http", "https") or not rest or "/" in rest.rstrip("/") or "?" in rest or "#" in rest:
+        raise InvalidArgument(f"invalid mirror: \"{text}\" is no URL of a registry's root, as https://host")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        raise InvalidArgument(f"{text} is not an ip address") from None
+
+
+def _absolute(values: Values, name: str, default: str) -> str:
+    path = str(values.get(name) or default)
+    return os.path.abspath(path)
+
+
+def _one_of(values: Values, name: str, allowed: tuple[str, ...], message: str) -> None:
+    if name in values and values[name] not in allowed:
+        raise InvalidArgument(message.format(values[name]))
