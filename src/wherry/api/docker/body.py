@@ -34,7 +34,7 @@ class IncomingBody:
         self._broken = False
         self._discarding = False
         self._paused = False
-        self._changed = threading.Condition()
+        self._changed: threading.Condition | None = None  # made when a worker thread reads; until then one thread has all
         self._waiter: asyncio.Future[None] | None = None
 
     # -- the connection's side, in the event loop
@@ -48,35 +48,35 @@ class IncomingBody:
         """More bytes from the client."""
         if self._discarding:
             return
-        with self._changed:
+        if self._changed is None:
             self._chunks.append(chunk)
             self._size += len(chunk)
-            self._changed.notify()
-        self._wake()
+            self._wake()
+        else:
+            with self._changed:
+                self._chunks.append(chunk)
+                self._size += len(chunk)
+                self._changed.notify()
         if self._size > HIGH_BYTES and not self._paused:
             self._paused = True
             self._pause()
 
     def end(self) -> None:
         """The client has sent all of it."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
+        self._ended = True
         self._wake()
 
     def fail(self) -> None:
         """The client went away in the middle, or sent something that is no HTTP."""
-        with self._changed:
-            self._broken = not self._ended
-            self._changed.notify()
+        self._broken = not self._ended
         self._wake()
 
     def discard(self) -> None:
         """Nobody will read the rest: throws away what is here and what comes."""
-        with self._changed:
-            self._discarding = True
-            self._chunks.clear()
-            self._size = 0
+        self._discarding = True
+        self._chunks.clear()
+        self._size = 0
+        self._wake()
         self._flow()
 
     async def wait_complete(self, seconds: float) -> None:
@@ -120,16 +120,18 @@ class IncomingBody:
     def as_file(self) -> io.RawIOBase:
         """A file for a worker thread; see `http.Body`. To be called in the event loop."""
         self._want()
-        return _BodyFile(self, asyncio.get_running_loop())
+        if self._changed is None:
+            self._changed = threading.Condition()
+        return _BodyFile(self, self._changed, asyncio.get_running_loop())
 
     # -- between the two
 
-    def take_blocking(self, loop: asyncio.AbstractEventLoop) -> bytes:
+    def take_blocking(self, changed: threading.Condition, loop: asyncio.AbstractEventLoop) -> bytes:
         """The next chunk, in a worker thread; empty at the end. Raises ConnectionResetError as `__aiter__`."""
-        with self._changed:
+        with changed:
             while not (self._chunks or self._ended or self._broken or self._discarding):
-                self._changed.wait()
-        chunk = self._take()
+                changed.wait()
+            chunk = self._take()
         if not chunk and not self._ended:
             raise ConnectionResetError("the client went away in the middle of the request's body")
         if self._paused and self._size < LOW_BYTES:
@@ -137,12 +139,11 @@ class IncomingBody:
         return chunk
 
     def _take(self) -> bytes:
-        with self._changed:
-            if not self._chunks:
-                return b""
-            chunk = self._chunks.popleft()
-            self._size -= len(chunk)
-            return chunk
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        self._size -= len(chunk)
+        return chunk
 
     def _flow(self) -> None:
         if self._paused and self._size < LOW_BYTES:
@@ -154,6 +155,9 @@ class IncomingBody:
         await self._waiter
 
     def _wake(self) -> None:
+        if self._changed is not None:
+            with self._changed:
+                self._changed.notify()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -161,9 +165,10 @@ class IncomingBody:
 class _BodyFile(io.RawIOBase):
     """The body as a file that blocks its reader's thread."""
 
-    def __init__(self, body: IncomingBody, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, body: IncomingBody, changed: threading.Condition, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._body = body
+        self._changed = changed
         self._loop = loop
         self._rest = memoryview(b"")
 
@@ -175,7 +180,7 @@ class _BodyFile(io.RawIOBase):
         """Fills as much of the buffer as has arrived, at least one byte before the end."""
         target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         if not self._rest:
-            self._rest = memoryview(self._body.take_blocking(self._loop))
+            self._rest = memoryview(self._body.take_blocking(self._changed, self._loop))
         count = min(len(target), len(self._rest))
         target[:count] = self._rest[:count]
         self._rest = self._rest[count:]

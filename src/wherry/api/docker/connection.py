@@ -10,6 +10,7 @@ transport's high-water mark). A connection's end cancels its handler; a half-clo
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import select
 import socket
@@ -303,7 +304,7 @@ class Connection(asyncio.Protocol):
     def _head(self, status: int, headers: list[tuple[str, str]]) -> bytes:
         if self._is_closing or (self._body is not None and not self._body.is_complete):
             headers.append(("Connection", "close"))
-        return self._http.send(h11.Response(status_code=status, headers=headers, reason=reason(status))) or b""
+        return self._http.send(_response_head(status, tuple(headers))) or b""
 
     async def _drain(self) -> None:
         await self._may_write.wait()
@@ -403,6 +404,12 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         else:
             self._loop.call_later(0.5, self._watch_half_closed, until)
+
+
+@functools.lru_cache(256)
+def _response_head(status: int, headers: tuple[tuple[str, str], ...]) -> h11.Response:
+    """A head, checked by h11. Most answers have one of a few heads, and checking takes longer than all the rest of them."""
+    return h11.Response(status_code=status, headers=list(headers), reason=reason(status))
 
 
 def reason(status: int) -> bytes:
