@@ -1,0 +1,67 @@
+"""The real dockerd of the machine, with a root, a socket and a containerd of its own, for the length of a test."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from busybox_image import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_S = 60.0
+IMAGE = "busybox:latest"
+
+
+class Dockerd:
+    """A running dockerd with the busybox image."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.socket = f"unix://{folder}/docker.sock"
+        self.process = process
+        self.log = folder / "log"
+        self.client = shutil.which("docker", path="/usr/bin") or shutil.which("docker") or "docker"
+
+    def __call__(self, *words: str, fails: bool = False, data: bytes | None = None) -> str:
+        """Runs the docker command line; what it printed (both outputs)."""
+        done = subprocess.run([self.client, "-H", self.socket, *words], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        text = done.stdout.decode(errors="replace").strip()
+        assert (done.returncode != 0) == fails, f"docker {' '.join(words)}: {text}"
+        return text
+
+    def address(self, container: str) -> str:
+        return self("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container)
+
+
+@contextlib.contextmanager
+def dockerd(*flags: str) -> Iterator[Dockerd]:
+    """Starts it on the real disk (overlay), waits until it answers, loads the image; removes everything at the end."""
+    with tempfile.TemporaryDirectory(prefix="wherry-peer-", dir="/var/tmp") as name, tempfile.TemporaryDirectory(dir="/run") as run:
+        folder = Path(run)
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(["dockerd", "-H", f"unix://{folder}/docker.sock", "--data-root", name, "--exec-root",
+                                        f"{folder}/exec", "--pidfile", f"{folder}/pid", *flags], stdout=log, stderr=log)
+        daemon = Dockerd(folder, process)
+        try:
+            _wait(daemon)
+            daemon("load", data=archive(IMAGE))
+            yield daemon
+            for container in daemon("ps", "-aq").split():
+                daemon("rm", "-f", container)
+        finally:
+            process.terminate()
+            process.wait(START_S)
+
+
+def _wait(daemon: Dockerd) -> None:
+    deadline = time.monotonic() + START_S
+    while subprocess.run([daemon.client, "-H", daemon.socket, "version"], capture_output=True).returncode:
+        assert daemon.process.poll() is None, daemon.log.read_text()
+        assert time.monotonic() < deadline, daemon.log.read_text()
+        time.sleep(0.05)
