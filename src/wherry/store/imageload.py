@@ -189,7 +189,7 @@ class Loader:
             # The spool is gone: what was never to stay need not be written to the disk by the sync that now comes.
             for image in planned:
                 self._commit(lease, image, staged)
-            return tuple(self._create(image) for image in planned)
+            return self._create(planned)
 
     def _stage(
         self, lease: Lease, spool: Spool, planned: tuple[PlannedImage, ...], progress: Callable[[Progress], None]
@@ -224,14 +224,33 @@ class Loader:
         if new:
             lease.commit(new, parent)
 
-    def _create(self, image: PlannedImage) -> Loaded:
+    def _create(self, planned: tuple[PlannedImage, ...]) -> tuple[Loaded, ...]:
+        """Makes the images, then gives all their names in one step. Raises as ReferenceStore.tag; no image is left then."""
+        made: list[str] = []
+        try:
+            ids = [self._make(image, made) for image in planned]
+            names = [(reference, one) for one, image in zip(ids, planned, strict=True) for reference in image.references]
+            before = self._references.tag_all(names)
+        except BaseException:
+            for one in made:
+                self._images.remove(one)
+            raise
+        replaced = [(name, old) for name, old in zip(names, before, strict=True) if old not in ("", name[1])]
+        return tuple(
+            Loaded(
+                image_id=one,
+                references=image.references,
+                replaced=tuple((reference, old) for (reference, meant), old in replaced if meant == one),
+            )
+            for one, image in zip(ids, planned, strict=True)
+        )
+
+    def _make(self, image: PlannedImage, made: list[str]) -> str:
+        known = {one.id for one in self._images.list()}
         image_id = self._images.create(image.raw)
-        replaced = []
-        for reference in image.references:
-            old = self._references.tag(reference, image_id)
-            if old and old != image_id:
-                replaced.append((reference, old))
-        return Loaded(image_id=image_id, references=image.references, replaced=tuple(replaced))
+        if image_id not in known:
+            made.append(image_id)
+        return image_id
 
 
 def _stage_one(lease: Lease, spool: Spool, blob: Blob, number: int, diff_id: str, progress: Callable[[Progress], None]) -> Staged:

@@ -51,12 +51,16 @@ class ImageStore:
         damaged = []
         for name in sorted(os.listdir(self._content)):
             if not is_hex_id(name):
-                continue  # a draft that a crash left
+                if name.endswith(".tmp"):  # a draft that a crash left
+                    os.unlink(f"{self._content}/{name}")
+                continue
             try:
                 self._load(name)
             except (OSError, InvalidArgument, NotFound):
                 damaged.append(f"{self._content}/{name}")
         self.damaged = tuple(damaged)
+        for name in set(os.listdir(self._metadata)) - set(os.listdir(self._content)):
+            remove_path(f"{self._metadata}/{name}")  # of an image that a crash kept from being, or from going entirely
 
     def _load(self, name: str) -> None:
         raw = read(f"{self._content}/{name}")
@@ -128,15 +132,18 @@ class ImageStore:
         name = hex_of(image_id)
         with self._lock:
             image = self.get(image_id)
-            trace.step("image remove", image_id)
-            os.unlink(f"{self._content}/{name}")
-            trace.step("image removed", image_id)
-            del self._images[image_id]
-            for child in self.children(image_id):
-                remove_path(f"{self._metadata}/{hex_of(child)}/parent")
-                self._images[child] = self._images[child].replace(parent="")
-            remove_path(f"{self._metadata}/{name}")
-        return self._layers.release(image.config.chain_id) if image.config.chain_id else ()
+            before = self._layers.chain(image.config.chain_id)
+            with self._layers.releasing(image.config.chain_id):
+                trace.step("image remove", image_id)
+                os.unlink(f"{self._content}/{name}")
+                trace.step("image removed", image_id)
+                del self._images[image_id]
+                for child in self.children(image_id):
+                    remove_path(f"{self._metadata}/{hex_of(child)}/parent")
+                    self._images[child] = self._images[child].replace(parent="")
+                remove_path(f"{self._metadata}/{name}")
+        left = set(self._layers.list())
+        return tuple(layer for layer in reversed(before) if layer not in left)
 
     def search(self, prefix: str) -> str:
         """The full id for a short one (hexadecimal, with or without `sha256:`).

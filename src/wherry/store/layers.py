@@ -10,8 +10,10 @@ not be that of the chain, and one sync serves many layers.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+from contextlib import contextmanager
 
 from wherry import trace
 from wherry.errors import DataLoss, NotFound, Unsupported
@@ -20,6 +22,7 @@ from wherry.linux.filesystem import syncfs
 from wherry.oci.digest import InvalidDigest, hex_of, next_chain_id, parse_digest
 from wherry.record import Record
 from wherry.store.compression import decompress
+from wherry.store.root import UNCLAIMED
 from wherry.store.splitting import SplitNotes
 from wherry.store.stream import ByteStream
 from wherry.store.tarread import TarReader
@@ -29,7 +32,7 @@ from wherry.store.unpack import Unpacker, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, MutableSequence, Sequence
+    from collections.abc import Generator, Iterable, Iterator, MutableSequence, Sequence
     from typing import Self
 
     from wherry.store.root import DataRoot
@@ -102,7 +105,7 @@ class Lease:
 
     def hold(self, chain_id: str) -> Layer:
         """The layer, protected. Raises NotFound."""
-        self._store.retain(chain_id)
+        self._store.hold(chain_id)
         self._held.append(chain_id)
         return self._store.get(chain_id)
 
@@ -116,10 +119,10 @@ class Lease:
         for one in staged.values():
             self._store.drop(one)
         held, self._held = self._held, []
-        for chain_id in held:
-            self._store.claim(chain_id)
         for chain_id in reversed(held):
             self._store.release(chain_id, keep=self._keep)
+        for chain_id in held:
+            self._store.claim(chain_id)
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +144,8 @@ class LayerStore:
         self._lock = threading.RLock()
         self._layers: dict[str, Layer] = {}
         self._users: dict[str, int] = {}
+        self._held: dict[str, int] = {}  # by leases and removals under way
+        self._unclaimed: set[str] = set()  # those of them that have a note in layerdb/tmp
         self.damaged: tuple[str, ...] = ()
         self._load()
 
@@ -213,6 +218,33 @@ class LayerStore:
             self._root.discard(note)
         return tuple(layer for layer, _ in removed)
 
+    @contextmanager
+    def releasing(self, chain_id: str) -> Iterator[None]:
+        """Around the removal of a user's own record: afterwards the chain is released, also by the next start.
+
+        For images and containers; harmless for "". When the removal fails, nothing is released.
+        """
+        going = []
+        with self._lock:
+            one = chain_id
+            while one and self._users.get(one, 0) <= 1 and one in self._layers:
+                going.append(one)
+                self._held[one] = self._held.get(one, 0) + 1
+                try:
+                    self._unclaim(one)
+                except OSError as err:
+                    # On a full disk, removing must go on working; only a crash right now would leave the layer.
+                    if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                one = self._layers[one].parent
+        try:
+            yield
+            if chain_id:
+                self.release(chain_id)
+        finally:
+            for one in going:
+                self.claim(one)
+
     def _detach(self, chain_id: str) -> tuple[Layer, str]:
         """Takes a layer out of the store: its note in layerdb/tmp is what is left to discard."""
         name = hex_of(chain_id)
@@ -236,8 +268,8 @@ class LayerStore:
         For the start of a daemon, when images and containers have been counted.
         """
         folder = self._root.half_made
-        names = [name for name in os.listdir(folder) if name.startswith("unclaimed-")]
-        removed = self._collect({"sha256:" + name.removeprefix("unclaimed-") for name in names})
+        names = [name for name in os.listdir(folder) if name.startswith(UNCLAIMED)]
+        removed = self._collect({"sha256:" + name.removeprefix(UNCLAIMED) for name in names})
         for name in names:
             remove_path(f"{folder}/{name}")
         return removed
@@ -331,7 +363,7 @@ class LayerStore:
                     below_cache = one.cache_id
                 else:
                     below_cache = known.cache_id
-                    self.retain(chain_id)
+                    self.hold(chain_id)
                     held.append(chain_id)
                 below = chain_id
         if any(known is None for _, known, _ in planned):
@@ -355,7 +387,7 @@ class LayerStore:
                               cache_id=one.cache_id)  # fmt: skip
                 self._rename(one, layer)
             if known is None:
-                self.retain(chain_id)
+                self.hold(chain_id)
                 held.append(chain_id)
         if layer.cache_id != one.cache_id:
             self._root.discard(one.note)
@@ -364,7 +396,7 @@ class LayerStore:
     def _rename(self, one: Staged, layer: Layer) -> None:
         name = hex_of(layer.chain_id)
         folder = f"{self._root.layerdb}/sha256"
-        os.mkdir(f"{self._root.half_made}/unclaimed-{name}")
+        self._unclaim(layer.chain_id)
         trace.step("layer commit", layer.chain_id)
         os.rename(one.note, f"{folder}/{name}")
         trace.step("layer committed", layer.chain_id)
@@ -373,9 +405,27 @@ class LayerStore:
         if layer.parent:
             self._users[layer.parent] = self._users.get(layer.parent, 0) + 1
 
+    def hold(self, chain_id: str) -> None:
+        """One more user, who says `claim` before he is no more. Raises NotFound. For Lease."""
+        with self._lock:
+            self.retain(chain_id)
+            self._held[chain_id] = self._held.get(chain_id, 0) + 1
+
+    def _unclaim(self, chain_id: str) -> None:
+        """Notes that the layer is nobody's if we die now."""
+        if chain_id not in self._unclaimed:
+            os.mkdir(f"{self._root.half_made}/{UNCLAIMED}{hex_of(chain_id)}")
+            self._unclaimed.add(chain_id)
+
     def claim(self, chain_id: str) -> None:
-        """The layer's lease ends: what happens to it next is no half-made thing any longer. For Lease."""
-        remove_path(f"{self._root.half_made}/unclaimed-{hex_of(chain_id)}")
+        """One holder less; after the last, the layer is no half-made thing any longer. For Lease."""
+        with self._lock:
+            left = self._held.pop(chain_id, 0) - 1
+            if left > 0:
+                self._held[chain_id] = left
+            elif chain_id in self._unclaimed:
+                self._unclaimed.discard(chain_id)
+                remove_path(f"{self._root.half_made}/{UNCLAIMED}{hex_of(chain_id)}")
 
 
 def _read_layer(folder: str, name: str) -> Layer:

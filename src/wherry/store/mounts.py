@@ -162,13 +162,12 @@ class ContainerLayers:
             self._mounts.pop(container_id, None)
             self._detach(container_id)
         note = f"{self._root.half_made}/unmount-{mount_id}"
-        trace.step("container layer remove", container_id)
-        os.rename(f"{self._root.layerdb}/mounts/{container_id}", note)
-        trace.step("container layer removed", container_id)
-        self._root.discard(note)
-        chain_id = self._parents.pop(container_id, "")
-        if chain_id:
-            self._layers.release(chain_id)
+        with self._layers.releasing(self._parents.get(container_id, "")):
+            trace.step("container layer remove", container_id)
+            os.rename(f"{self._root.layerdb}/mounts/{container_id}", note)
+            trace.step("container layer removed", container_id)
+            self._parents.pop(container_id, None)
+            self._root.discard(note)
 
     def changes(self, container_id: str) -> tuple[Change, ...]:
         """What `docker diff` shows, sorted by path. Raises NotFound."""

@@ -46,8 +46,8 @@ class OverlayFolder:
         os.mkdir(f"{folder}/diff", 0o755)
         os.chmod(f"{folder}/diff", 0o755)
         link = base64.b32encode(os.urandom(17)).decode()[:26]
+        _write(f"{folder}/link", link)  # first: a crash in between leaves no link that nobody knows
         os.symlink(f"../{cache_id}/diff", f"{self.links}/{link}")
-        _write(f"{folder}/link", link)
         return f"{folder}/diff"
 
     def put_on(self, cache_id: str, parent: str) -> None:

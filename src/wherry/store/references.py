@@ -17,7 +17,7 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from wherry.store.root import DataRoot
 
@@ -44,22 +44,23 @@ class ReferenceStore:
         Raises InvalidArgument for a digest that is moved (`Cannot overwrite digest …`) or a name that reads as a digest
         (`refusing to create an ambiguous tag …`), Conflict when it means another image and `force` is not given.
         """
-        reference = _by_one(reference)
-        name, key = reference.familiar_name, reference.familiar()
-        if name == "sha256":
-            raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
+        return self.tag_all(((reference, image_id),), force=force)[0]
+
+    def tag_all(self, associations: Iterable[tuple[Reference, str]], *, force: bool = True) -> tuple[str, ...]:
+        """As `tag` for several, in one step: all of them or none; the ids they meant before."""
         with self._lock:
-            old = self._repositories.get(name, {}).get(key, "")
-            if old == image_id:
-                return old
-            if old and reference.digest:
-                raise InvalidArgument(f"Cannot overwrite digest {reference.digest}")
-            if old and not force:
-                raise Conflict(f"Conflict: Tag {key} is already set to image {hex_of(old)}, if you want to replace it, "
-                               "please use the force option")  # fmt: skip
-            changed = {**self._repositories, name: {**self._repositories.get(name, {}), key: image_id}}
-            self._save(changed)
-        return old
+            changed = dict(self._repositories)
+            before = []
+            for reference, image_id in associations:
+                reference = _by_one(reference)
+                name, key = reference.familiar_name, reference.familiar()
+                old = changed.get(name, {}).get(key, "")
+                _check(reference, old, image_id, force)
+                before.append(old)
+                changed[name] = {**changed.get(name, {}), key: image_id}
+            if changed != self._repositories:
+                self._save(changed)
+        return tuple(before)
 
     def untag(self, reference: Reference) -> str:
         """Forgets the reference; the image id that it meant. Raises NotFound: `reference does not exist`."""
@@ -108,6 +109,20 @@ class ReferenceStore:
         trace.step("references save", self._path)
         replace_durably(self._path, content)
         self._repositories = repositories
+
+
+def _check(reference: Reference, old: str, image_id: str, force: bool) -> None:
+    if reference.familiar_name == "sha256":
+        raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
+    if old in ("", image_id):
+        return
+    if reference.digest:
+        raise InvalidArgument(f"Cannot overwrite digest {reference.digest}")
+    if not force:
+        raise Conflict(
+            f"Conflict: Tag {reference.familiar()} is already set to image {hex_of(old)}, if you want to replace it, "
+            "please use the force option"
+        )
 
 
 def _by_one(reference: Reference) -> Reference:

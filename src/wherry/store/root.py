@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DRIVER = "overlay2"
 LOCK = "wherry.lock"
+UNCLAIMED = "unclaimed-"  # layers.py
 CACHE_ID_FILES = ("cache-id", "mount-id", "init-id")
 
 # Files that a running dockerd keeps locked (bbolt uses flock as well).
@@ -103,7 +104,11 @@ class DataRoot:
 
     def _recover(self) -> None:
         for name in os.listdir(self.half_made):
-            self.discard(f"{self.half_made}/{name}")
+            if not name.startswith(UNCLAIMED):  # judged when all users of layers are known
+                self.discard(f"{self.half_made}/{name}")
+        for name in os.listdir(self.image):
+            if name.startswith("repositories.json.") and name.endswith(".tmp"):
+                os.unlink(f"{self.image}/{name}")
         committed = f"{self.layerdb}/sha256"
         for name in os.listdir(committed):
             if name.endswith("-removing"):  # dockerd's way to remove a layer
