@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from network_lab import HOST, NEIGHBOUR, WAIT_S, Lab, Space, local, neighbour_host, refused, refused_by_reset, talk, talk_udp
 
+from wherry import trace
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
 from wherry.linux import rtnetlink
 from wherry.linux.netlink import Socket
@@ -25,6 +27,7 @@ from wherry.network.model import (
     Pool,
     PortRequest,
     PublishedPort,
+    Sandbox,
 )
 from wherry.network.ports import PortUnavailable
 
@@ -665,3 +668,127 @@ def test_bad_requests(lab: Lab) -> None:
         with pytest.raises(Unsupported):
             create(wrong)
     assert subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout == before
+
+
+def test_sctp_is_published_by_nat_alone(lab: Lab) -> None:
+    lab.run("sctp", ports=(PortRequest(container_port=36412, host_port=8300, protocol="sctp"),))
+    assert [port.host_ip for port in lab.ports["sctp"]] == ["0.0.0.0"]
+    listed = subprocess.run(["nft", "list", "map", "ip", "wherry", "published"], capture_output=True, text=True, check=True).stdout
+    assert f"sctp . 8300 : {lab.address('sctp')} . 36412" in listed
+    with pytest.raises(PortUnavailable, match="port is already allocated"):
+        lab.controller.publish(lab.held["sctp"]["bridge"], (PortRequest(container_port=1, host_port=8300, protocol="sctp"),))
+    lab.ports["sctp"] = ()
+
+
+def test_without_a_firewall_the_proxy_serves(neighbour: Space, tmp_path: Path) -> None:
+    lab = Lab(tmp_path, NetworkConfig(bridge="bare0", table="bare", iptables=False))
+    try:
+        space = lab.run("bare", ports=(PortRequest(container_port=80, host_port=8310),))
+        server = space.socket(bind=("0.0.0.0", 80))
+        gateway = lab.controller.network("bridge").pools[0].gateway
+        assert talk(neighbour.socket(), server, (HOST, 8310))[0] == gateway
+        with local() as client:
+            talk(client, server, ("127.0.0.1", 8310))
+        assert "bare" not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+        assert any("iptables=false" in warning for warning in lab.controller.warnings())
+    finally:
+        lab.close()
+        subprocess.run(["ip", "link", "delete", "bare0"], check=True)
+
+
+def test_many_threads_at_once(lab: Lab) -> None:
+    network = lab.controller.create_network(NetworkSpec(name="busy"))
+    problems: list[BaseException] = []
+    addresses: list[str] = []
+
+    def life(number: int) -> None:
+        try:
+            for turn in range(3):
+                space = Space()
+                name = f"busy{number}-{turn}"
+                container_id = f"{number:02x}{turn:02x}" + "0" * 60
+                endpoint = lab.controller.allocate(network.id, container_id, EndpointRequest(container_name=name))
+                sandbox = Sandbox(container_id=container_id, pid=os.getpid(), netns_fd=space.fd, inside=space.inside)
+                endpoint = lab.controller.attach(endpoint, sandbox)
+                ports = lab.controller.publish(endpoint, (PortRequest(container_port=80),))
+                server = space.socket(bind=("0.0.0.0", 80))
+                with local() as client:
+                    talk(client, server, (HOST, ports[0].host_port))
+                assert ask(space, name) == (0, [endpoint.ipv4_address])
+                addresses.append(endpoint.ipv4_address)
+                space.close()
+                lab.controller.unpublish(endpoint)
+                lab.controller.detach(endpoint, ended=True)
+                lab.controller.release(endpoint)
+        except BaseException as error:  # noqa: BLE001 (it is raised in the test's thread)
+            problems.append(error)
+
+    threads = [threading.Thread(target=life, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+    assert len(set(addresses)) == len(addresses)  # what was freed rests
+    assert lab.controller.endpoints(network.id) == ()
+    assert lab.proxy.list()["owners"] == []
+
+
+def test_killed_at_any_step(tmp_path: Path) -> None:
+    """Kill -9 before each single step towards the kernel: the next start finds the old state or the new one, and no strays."""
+    folder = str(tmp_path / "files")
+    config = NetworkConfig(bridge="crash0", table="crash", bip="10.88.0.1/16")
+    space = Space()
+    request = (PortRequest(container_port=80, host_port=8320),)
+
+    def life(stop_at: int) -> None:
+        steps = 0
+
+        def count(_at: float, _operation: str, _subject: str) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == stop_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        trace.watch(count)
+        controller = Controller(folder, config, None)
+        controller.start()
+        network = controller.create_network(NetworkSpec(name="crashing"))
+        endpoint = controller.allocate(network.id, "c" * 64, EndpointRequest(container_name="x"))
+        endpoint = controller.attach(endpoint, Sandbox(container_id="c" * 64, pid=1, netns_fd=space.fd, inside=space.inside))
+        controller.publish(endpoint, request)
+        controller.unpublish(endpoint)
+        controller.detach(endpoint)
+        controller.release(endpoint)
+        controller.remove_network("crashing")
+
+    stop_at = 0
+    finished = False
+    while not finished:
+        stop_at += 1
+        pid = os.fork()
+        if pid == 0:
+            try:
+                life(stop_at)
+            finally:
+                os._exit(0)
+        finished = os.WIFEXITED(os.waitpid(pid, 0)[1])
+        controller = Controller(folder, config, None)
+        controller.start()
+        names = [network.name for network in controller.networks() if not network.is_default]
+        assert names in ([], ["crashing"])
+        with Socket.open() as host:
+            links = rtnetlink.links(host)
+        bridges = {link.index for link in links if link.alias.endswith(folder)}
+        assert len(bridges) == 1 + len(names)
+        assert [link.name for link in links if link.master in bridges] == []
+        listed = subprocess.run(["nft", "list", "table", "ip", "crash"], capture_output=True, text=True, check=True).stdout
+        assert "8320" not in listed
+        assert listed.count("masquerade") == 2 * len(bridges)
+        if names:
+            controller.remove_network("crashing")
+        controller.close(keep_running=False)
+    assert stop_at > 20  # the steps were seen, and all were tried
+    space.close()
+    subprocess.run(["ip", "link", "delete", "crash0"], check=True)

@@ -93,6 +93,12 @@ class Controller:
 
     def restore(self, restored: tuple[Restored, ...]) -> None:
         """Takes endpoints and ports of running containers back and removes what belongs to none. Part of `start`."""
+        known = {network.id for network in self._networks}
+        for entry in restored:
+            if entry.endpoint.network_id not in known:
+                self._note(f"the network {entry.endpoint.network_name} of the running container {entry.endpoint.container_name} "
+                           "is not known any more")
+        restored = tuple(entry for entry in restored if entry.endpoint.network_id in known)
         for entry in restored:
             self._places.put_back(entry.endpoint)
             for port in entry.ports:

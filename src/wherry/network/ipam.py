@@ -106,9 +106,10 @@ class AddressPool:
         if owner is not None:
             self._resting[number] = (self._clock(), owner)
 
-    def has(self, address: str) -> bool:
-        """Whether an address is taken."""
-        return int(IPv4Address(address)) in self._taken
+    def put_back(self, address: str, owner: str) -> None:
+        """An address is in use from before; one of another subnet (the network was moved since) is passed over."""
+        if IPv4Address(address) in self.subnet:
+            self._give(int(IPv4Address(address)), owner)
 
     def __len__(self) -> int:
         return len(self._taken)

@@ -83,8 +83,8 @@ class Places:
         """An endpoint that was there before the daemon's restart. Its address is taken as far as its network still has it."""
         with self._lock:
             pool = self._pools.get(endpoint.network_id)
-            if pool and endpoint.ipv4_address and not pool.has(endpoint.ipv4_address):
-                pool.take_exactly(endpoint.ipv4_address, endpoint.container_id)
+            if pool and endpoint.ipv4_address:
+                pool.put_back(endpoint.ipv4_address, endpoint.container_id)
             self._endpoints[endpoint.id] = endpoint
 
     def update(self, endpoint: Endpoint) -> None:

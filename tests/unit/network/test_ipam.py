@@ -55,6 +55,14 @@ def test_exhausted() -> None:
         addresses.take("c")
 
 
+def test_addresses_from_before() -> None:
+    addresses, _ = pool("10.0.0.0/30")
+    addresses.put_back("10.0.0.1", "a")
+    addresses.put_back("192.0.2.1", "b")  # the network had another subnet then
+    assert addresses.take("c") == "10.0.0.2"
+    assert len(addresses) == 2
+
+
 def test_a_range_may_use_its_own_first_and_last() -> None:
     addresses, _ = pool("10.0.0.0/24", "10.0.0.128/31")
     assert [addresses.take("a"), addresses.take("b")] == ["10.0.0.128", "10.0.0.129"]

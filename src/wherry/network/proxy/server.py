@@ -144,6 +144,11 @@ class Server:
 
 def serve(path: str) -> int:
     """Serves until it is told to stop. Exit status."""
+    import resource
+
+    # A connection takes six descriptors: two sockets and, while it moves something, a pipe each way.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     loop = Loop()
     server = Server(loop, path)
     try:
