@@ -42,7 +42,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     cgroupns_mode: str = ""  # empty: host on cgroup v1, private on v2
     # The runtime in this house goes by the name that dockerd knows, so that either daemon starts the other's containers.
     default_runtime: str = "runc"
-    runtimes: dict[str, Runtime] = {"runc": Runtime()}
+    runtimes: dict[str, Runtime] = msgspec.field(default_factory=lambda: {"runc": Runtime()})
     init_path: str = ""  # empty: docker-init or tini from the host's path
     init: bool = False
     live_restore: bool = False
