@@ -90,6 +90,15 @@ class Client:
         self.ours.close()
         return self.raw
 
+    def give_up(self) -> None:
+        """Closes the connection."""
+        if self.ours.fileno() >= 0:
+            try:
+                self.ours.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            self.all()
+
     def streams(self) -> tuple[bytes, bytes]:
         """Everything, taken apart: stdout and stderr."""
         taken = {1: [b""], 2: [b""]}
@@ -208,13 +217,13 @@ class Box:
     def finish(self) -> None:
         """Kills what a test has left running."""
         for one in self.launched:
+            for client in one.clients:
+                client.give_up()
             if alive(one.shim.shim_pid):
                 one.shim.close()
                 kill(one.shim.pid)
                 wait_for(lambda one=one: not alive(one.shim.shim_pid), lambda: "the shim ends without a daemon")
             one.shim.close()
-            for client in one.clients:
-                client.all()
         self.launched = []
 
     def close(self) -> None:

@@ -128,7 +128,7 @@ class ExternalDriver(Driver):
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(ends)]
             try:
                 pid = os.posix_spawnp(
-                    argv[0], argv, dict(os.environ), file_actions=actions, setsigdef=[13, 17, 25], setsigmask=[]
+                    argv[0], argv, _environment(), file_actions=actions, setsigdef=[13, 17, 25], setsigmask=[]
                 )
             except OSError as error:
                 raise StartFailed(f'failed to start runtime: exec: "{argv[0]}": {error.strerror}', exit_code=125) from error
@@ -179,3 +179,8 @@ def _receive_console(listener: _socket.socket) -> int:
     if len(fds) != 1:
         raise Internal(f"the runtime sent {len(fds)} descriptors for the terminal instead of one")
     return fds[0]
+
+
+def _environment() -> dict[str, str]:
+    """The zygote's environment without what is meant for the interpreter alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MALLOC_"))}

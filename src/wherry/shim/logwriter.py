@@ -21,8 +21,11 @@ from wherry.shim.stdcopy import NAMES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from wherry.shim.protocol import LogOptions
+
+_PIECE: Final = 1 << 14
 
 
 class LogWriter:
@@ -49,9 +52,12 @@ class LogWriter:
 
     def write(self, stream: int, chunk: bytes) -> None:
         """Logs a chunk of output; never raises."""
-        block = self._makers[stream].feed(chunk, time.time_ns())
-        if block:
-            self._put(block)
+        at_ns = time.time_ns()
+        maker = self._makers[stream]
+        for at in range(0, len(chunk), _PIECE):  # records are up to ten times as long as short lines
+            block = maker.feed(chunk[at : at + _PIECE], at_ns)
+            if block:
+                self._put(block)
 
     def close(self) -> None:
         """Logs what is left and closes the file."""

@@ -32,7 +32,7 @@ def network(body: dict[str, Any], fds: tuple[int, ...]) -> tuple[dict[str, Any],
 
         with Nftables.open() as nft:
             nft.apply(rules(request, tuple(_port(one) for one in made)))
-    return {"sockets": len(made)}, tuple(one.fileno() for one in made)
+    return {"sockets": len(made)}, tuple(one.detach() for one in made)
 
 
 def rules(request: NetnsRequest, ports: tuple[int, ...]) -> str:

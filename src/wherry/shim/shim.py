@@ -441,11 +441,19 @@ class Shim:
             os.read(self._oom_fd, 4096)
         except OSError:
             pass
-        if self._pid and self._count_ooms():
+        self._look_for_oom(20)
+
+    def _look_for_oom(self, tries: int) -> None:
+        """Tells when the kernel's count has grown. Cgroup v1 gives notice first and kills, and counts, a little later."""
+        known = self._ooms
+        self._count_ooms()
+        if self._ooms > known:
             self._tell(protocol.OutOfMemory(at_ns=time.time_ns()))
+        elif tries and self._pid:
+            self._loop.after(0.02, lambda: self._look_for_oom(tries - 1))
 
     def _count_ooms(self) -> bool:
-        """Whether the kernel has killed here since this was asked last, or ever."""
+        """Whether the kernel has killed here so far."""
         if self._cgroup is not None:
             try:
                 self._ooms = max(self._ooms, self._cgroup.oom_count())

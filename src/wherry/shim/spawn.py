@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+# A shim is to give memory back: by itself glibc keeps blocks of the largest size it has ever freed (mallopt(3)).
+_MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 TITLE_BYTES: Final = 128  # `wherry-shim ` and an id of 64 digits, with room
 CONTROL_FD: Final = 3
 
@@ -42,7 +44,7 @@ def spawn_zygote(control_fd: int, stderr_fd: int = 2) -> int:
     environment = {
         "PATH": os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin",
         "PYTHONHOME": sys.base_prefix,
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", **_MALLOC,
     }
     for name in ("XDG_RUNTIME_DIR", "DBUS_SYSTEM_BUS_ADDRESS", "NOTIFY_SOCKET", "LANG"):
         if name in os.environ:

@@ -16,7 +16,7 @@ import gc
 import os
 import sys
 
-from wherry.linux import process
+from wherry.linux import process, syscall
 from wherry.shim import packets, protocol
 
 TYPE_CHECKING = False
@@ -25,11 +25,34 @@ if TYPE_CHECKING:
 
 # What children need is imported before they are forked: they share the memory, and do not wait for it.
 PRELOADED = (
-    *("_json", "encodings.utf_8_sig", "select", "struct"),
-    *("wherry.shim." + name for name in ("shim", "builtin", "external", "namespacework")),
-    *("wherry.linux." + name for name in ("capability", "file", "loopback", "mount", "path", "pty", "rlimit", "seccomp", "seccomp.loader")),
-    *("wherry.linux." + name for name in ("cgroup", "cgroup.v1", "cgroup.v2")),
-    *("wherry.runtime." + name for name in ("channel", "create", "delete", "execute", "init", "kill", "lookup", "rootfs", "state")),
+    "_json",
+    "encodings.utf_8_sig",
+    "select",
+    "struct",
+    "wherry.shim.shim",
+    "wherry.shim.builtin",
+    "wherry.shim.external",
+    "wherry.shim.namespacework",
+    "wherry.linux.capability",
+    "wherry.linux.cgroup.v1",
+    "wherry.linux.cgroup.v2",
+    "wherry.linux.file",
+    "wherry.linux.loopback",
+    "wherry.linux.mount",
+    "wherry.linux.path",
+    "wherry.linux.pty",
+    "wherry.linux.rlimit",
+    "wherry.linux.seccomp",
+    "wherry.linux.seccomp.loader",
+    "wherry.runtime.channel",
+    "wherry.runtime.create",
+    "wherry.runtime.delete",
+    "wherry.runtime.execute",
+    "wherry.runtime.init",
+    "wherry.runtime.kill",
+    "wherry.runtime.lookup",
+    "wherry.runtime.rootfs",
+    "wherry.runtime.state",
 )
 
 
@@ -55,6 +78,8 @@ def preload() -> None:
     """Imports what the children need."""
     for name in PRELOADED:
         __import__(name)
+    # The array type that clone3's pidfd needs: ctypes keeps it in the type `char` once it was made.
+    syscall.Buffer(4)
 
 
 def serve(control: _socket.socket) -> None:
