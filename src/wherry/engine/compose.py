@@ -5,49 +5,242 @@ An `Engine` only holds them. There is one per data root; the root's lock is held
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import asyncio
+import logging
+import os
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from wherry import __version__
+from wherry.build.solve import BuildStores
+from wherry.engine.archive import Archive
+from wherry.engine.attach import Attach
+from wherry.engine.build import Builds
+from wherry.engine.bundle import BundleMaker
+from wherry.engine.cgroups import Cgroups
+from wherry.engine.changes import apply_changes
+from wherry.engine.commit import Committer
+from wherry.engine.connections import Connections, restored
+from wherry.engine.containers import Containers
+from wherry.engine.creation import Creator
+from wherry.engine.ending import Ender
+from wherry.engine.events import Events
+from wherry.engine.execs import Execs
+from wherry.engine.health import Health
+from wherry.engine.image_removal import ImageRemoval
+from wherry.engine.image_transfer import ImageTransfer
+from wherry.engine.images import Images
+from wherry.engine.info import Info
+from wherry.engine.lifecycle import Lifecycle
+from wherry.engine.listing import Listing
+from wherry.engine.memberships import Memberships
+from wherry.engine.networks import Networks
+from wherry.engine.pool import Pool
+from wherry.engine.premises import Premises
+from wherry.engine.records import Records
+from wherry.engine.removal import Removal
+from wherry.engine.rootfs import Roots
+from wherry.engine.shimevents import ShimEvents
+from wherry.engine.spec.facts import read_facts
+from wherry.engine.starting import Starter
+from wherry.engine.stats import StatsRoom
+from wherry.engine.takeover import Takeover
+from wherry.engine.top import Top
+from wherry.engine.volume_mounts import VolumeMounts
+from wherry.engine.volumes import Volumes
+from wherry.errors import Unsupported
+from wherry.network.controller import Controller
+from wherry.network.model import NetworkConfig
+from wherry.network.proxy.client import ProxyClient
+from wherry.registry.endpoint import RegistryConfig
+from wherry.registry.pull import Stores
+from wherry.registry.service import Registries
+from wherry.shim.client import Zygote
+from wherry.store.distribution import Distribution
+from wherry.store.images import ImageStore
+from wherry.store.imagetar import ImageArchive
+from wherry.store.layers import LayerStore
+from wherry.store.mounts import ContainerLayers
+from wherry.store.references import ReferenceStore
+from wherry.store.root import DataRoot
 
 if TYPE_CHECKING:
-    from wherry.engine.containers import Containers
-    from wherry.engine.events import Events
-    from wherry.engine.image_removal import ImageRemoval
-    from wherry.engine.image_transfer import ImageTransfer
-    from wherry.engine.images import Images
-    from wherry.engine.info import Info
-    from wherry.engine.listing import Listing
-    from wherry.engine.memberships import Memberships
-    from wherry.engine.networks import Networks
+    from collections.abc import Coroutine
+
+    from wherry.engine.container import Container
     from wherry.engine.options import EngineOptions
-    from wherry.engine.pool import Pool
-    from wherry.engine.volumes import Volumes
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
-    """The rooms of one engine, by name; it does nothing itself but open and close them."""
+    """The rooms of one engine, by name; it does nothing itself but open and close them. Use `open`."""
 
-    options: EngineOptions
-    pool: Pool
-    events: Events
-    containers: Containers
-    listing: Listing
-    images: Images
-    image_removal: ImageRemoval
-    transfer: ImageTransfer
-    volumes: Volumes
-    networks: Networks
-    memberships: Memberships
-    info: Info
+    def __init__(self, options: EngineOptions, root: DataRoot, zygote: Zygote, pool: Pool, tasks: Tasks) -> None:
+        data, loop = options.data_root, asyncio.get_running_loop()
+        run_folder = f"{options.run_folder}/containers"
+        self.facts = facts = read_facts()
+        self.options, self.root, self.zygote, self.pool = options, root, zygote, pool
+        self.events = Events()
+        self.containers = Containers()
+        self.records = Records(Path(data, "containers"))
+        # -- what is stored
+        layers, references = LayerStore(root), ReferenceStore(root)
+        image_store, self.layers = ImageStore(root, layers), ContainerLayers(root, layers)
+        self.volumes = Volumes(pool=pool, events=self.events, containers=self.containers, folder=f"{data}/volumes")
+        self.images = Images(pool=pool, events=self.events, containers=self.containers, images=image_store,
+                             references=references, layers=layers)
+        self.image_removal = ImageRemoval(pool=pool, events=self.events, containers=self.containers, rooms=self.images,
+                                          images=image_store, references=references, layers=layers)
+        stores = Stores(layers=layers, images=image_store, references=references, distribution=Distribution(root),
+                        ingest=f"{root.temporary}/ingest")
+        self.transfer = ImageTransfer(pool=pool, rooms=self.images, references=references,
+                                      archive=ImageArchive(layers, image_store, references),
+                                      registries=lambda: self._registries(stores))
+        # -- networks
+        program = options.network.userland_proxy_path
+        proxy = ProxyClient(options.run_folder, (program,) if program else ())
+        self.controller = Controller(f"{data}/network/files", network_config(options), proxy)
+        self.connections = Connections(self.controller, zygote, loop, options.dns)
+        self.controller.open_sandbox = self.connections.opener(self.containers)
+        self.networks = Networks(pool=pool, events=self.events, containers=self.containers, controller=self.controller)
+        self.memberships = Memberships(pool=pool, events=self.events, containers=self.containers, records=self.records,
+                                       connections=self.connections, controller=self.controller)
+        # -- containers
+        roots, mounts = Roots(self.layers), VolumeMounts(self.volumes, self.layers)
+        self.cgroups = Cgroups(options)
+        self.listing = Listing(self.containers, self.images.descendants)
+        self.execs = Execs(pool=pool, events=self.events, roots=roots, facts=facts, options=options)
+        self.health = Health(pool=pool, records=self.records, execs=self.execs, events=self.events, spawn=tasks.spawn)
+        premises = Premises(self.layers, self.connections, mounts, BundleMaker(options, facts, self.containers, self.records),
+                            options)
+        self.removal = Removal(pool=pool, records=self.records, layers=self.layers, volumes=self.volumes,
+                               containers=self.containers, events=self.events, forget=self.listing.forget)
+        ender = Ender(pool=pool, records=self.records, premises=premises, connections=self.connections, events=self.events,
+                      start=self._start_locked, remove=self.removal.remove_locked,
+                      forget=self._processes_gone, spawn=tasks.spawn)
+        shim_events = ShimEvents(pool=pool, ender=ender, execs=self.execs, events=self.events, cgroups=self.cgroups,
+                                 spawn=tasks.spawn)
+        starter = Starter(pool=pool, records=self.records, premises=premises, connections=self.connections, zygote=zygote,
+                          containers=self.containers, events=self.events, options=options, on_event=shim_events.heard)
+        self.lifecycle = Lifecycle(pool=pool, records=self.records, containers=self.containers, events=self.events,
+                                   starter=starter, ender=ender, cgroups=self.cgroups, health=self.health,
+                                   connections=self.connections)
+        self.creator = Creator(pool=pool, records=self.records, containers=self.containers, events=self.events,
+                               images=self.images, layers=self.layers, volumes=mounts, connections=self.connections,
+                               options=options, facts=facts, run_folder=run_folder)
+        self.takeover = Takeover(pool=pool, records=self.records, containers=self.containers, layers=self.layers, volumes=mounts,
+                                 cgroups=self.cgroups, ender=ender, run_folder=run_folder, on_event=shim_events.heard,
+                                 start=self.lifecycle.start_locked, watch=self.health.watch)
+        # -- what one asks of containers
+        self.attach = Attach(self.events)
+        self.archive = Archive(pool, roots, self.layers, self.events)
+        self.stats = StatsRoom(pool, self.cgroups)
+        self.top = Top(pool, self.cgroups, self.events)
+        self.commits = Committer(pool=pool, images=self.images, image_store=image_store, layers=layers, containers=self.layers,
+                                 events=self.events, lifecycle=self.lifecycle, change=apply_changes, clock_ns=time.time_ns)
+        self.builds = Builds(pool=pool, stores=BuildStores(images=image_store, layers=layers, mounts=self.layers),
+                             folder=f"{root.temporary}/builds", creator=self.creator, lifecycle=self.lifecycle,
+                             removal=self.removal, attach=self.attach, containers=self.containers, images=self.images,
+                             transfer=self.transfer)
+        self.info = Info(options, self.containers, images=lambda: len(image_store.list()), listeners=self.events.listeners,
+                         warnings=self.controller.warnings)
+        self._tasks = tasks
 
     @classmethod
     async def open(cls, options: EngineOptions) -> Self:
-        """Opens the data root, starts the zygote, takes over running containers and does the restarts due."""
-        raise NotImplementedError
+        """Opens the data root, starts the zygote, takes over running containers and begins the restarts due.
+
+        Raises Unavailable when another daemon uses the root, Unsupported for options that are not done, OSError.
+        """
+        if options.network.firewall_backend != "nftables":
+            raise Unsupported(f"the firewall backend {options.network.firewall_backend!r} is not supported")
+        async with AsyncExitStack() as undo:
+            pool = Pool()
+            undo.callback(pool.close)
+            root = await pool.run(DataRoot.open, options.data_root)
+            undo.callback(root.close)
+            for folder, mode in ((f"{options.data_root}/containers", 0o710), (f"{options.run_folder}/containers", 0o700)):
+                os.makedirs(folder, mode, exist_ok=True)
+            zygote = await Zygote.start(options.run_folder)
+            undo.push_async_callback(zygote.close)
+            tasks = Tasks()
+            engine = cls(options, root, zygote, pool, tasks)
+            undo.push_async_callback(tasks.close)
+            await engine.volumes.open()
+            await engine.takeover.load()
+            await pool.run_long(engine.controller.start, restored(engine.containers))
+            await engine.takeover.settle()
+            undo.pop_all()
+        _ = tasks.spawn(engine.takeover.start_due())
+        return engine
 
     async def close(self) -> None:
         """Ends as dockerd does: stops all containers unless `live_restore`, then gives the root back."""
+        if not self.options.live_restore:
+            await self.lifecycle.shut_down(self.options.shutdown_timeout_s)
+        await self._tasks.close()
+        running = [one for one in self.containers if one.shim is not None]
+        for container in running:
+            if container.shim is not None:
+                container.shim.close()
+        await self.pool.run_long(lambda: self.controller.close(keep_running=self.options.live_restore or bool(running)))
+        await self.zygote.close()
+        self.pool.close()
+        self.root.close()
 
     def reload(self, options: EngineOptions) -> None:
         """Takes over options that may change while it runs: labels, live restore, registries, the shutdown's patience."""
         self.options = options
         self.info.reload(options)
         self.transfer.reload()
+
+    def _registries(self, stores: Stores) -> Registries:
+        options = self.options
+        config = RegistryConfig(insecure=options.insecure_registries, mirrors=options.registry_mirrors)
+        return Registries(config, stores, f"wherry/{__version__}", parallel_downloads=options.max_concurrent_downloads,
+                          parallel_uploads=options.max_concurrent_uploads)
+
+    async def _start_locked(self, container: Container) -> None:
+        await self.lifecycle.start_locked(container)
+
+    def _processes_gone(self, container: Container) -> None:
+        self.health.forget(container)
+        self.execs.container_ended(container)
+
+
+class Tasks:
+    """Work that goes on beside requests; what fails is logged, and what is left is cancelled at the end."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begins it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def close(self) -> None:
+        """Cancels what still runs and waits for that."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work failed", exc_info=error)
+
+
+def network_config(options: EngineOptions) -> NetworkConfig:
+    """The network room's options out of the engine's."""
+    given = options.network
+    return NetworkConfig(bridge=given.bridge, bip=given.bip, fixed_cidr=given.fixed_cidr, default_gateway=given.default_gateway,
+                         mtu=given.mtu, icc=given.icc, ip_masq=given.ip_masq, iptables=given.iptables,
+                         ip_forward=given.ip_forward,
+                         userland_proxy=given.userland_proxy, default_bind_address="" if given.ip == "0.0.0.0" else given.ip,
+                         default_address_pools=given.default_address_pools, table=given.table, owner=options.data_root)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,9 +36,11 @@ from wherry.network.model import (
 from wherry.shim import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from wherry.engine.container import Container
+    from wherry.engine.containers import Containers
     from wherry.engine.model import HostConfig
     from wherry.engine.records import Record
     from wherry.network.controller import Controller
@@ -159,6 +162,26 @@ class Connections:
 
         return Sandbox(container_id=container.id, pid=pid, netns_fd=netns_fd, rtnetlink_fd=rtnetlink_fd, inside=inside,
                        dns_servers=container.host.dns or self._dns)
+
+    def opener(self, containers: Containers) -> Callable[[str], AbstractContextManager[Sandbox | None]]:
+        """How the network room opens a running container's sandbox again, from any thread; None for one that has ended."""
+        @contextmanager
+        def opened(container_id: str) -> Iterator[Sandbox | None]:
+            container = containers.get(container_id)
+            shim = container.shim if container else None
+            try:
+                netns_fd = os.open(f"/proc/{shim.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC) if shim else -1
+            except FileNotFoundError:
+                netns_fd = -1
+            if container is None or shim is None or netns_fd < 0:
+                yield None
+                return
+            try:
+                yield self.sandbox(container, shim.pid, netns_fd, shim.rtnetlink_fd)
+            finally:
+                os.close(netns_fd)
+
+        return opened
 
     def _take_away(self, connected: Connected, *, ended: bool) -> None:
         for network_id, endpoint in connected.endpoints.items():

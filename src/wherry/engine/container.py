@@ -49,7 +49,7 @@ class Container:
         self.next_start: asyncio.Task[None] | None = None  # a restart that waits for its time
         self.probe: asyncio.Task[None] | None = None  # the health check
         self.started_monotonic = 0.0
-        self.layer_mounted = False
+        self.kept = False  # not to be removed by --rm when it ends: it is being restarted
         self._exit_waiters: list[asyncio.Future[Ended]] = []
         self._removal_waiters: list[asyncio.Future[Ended]] = []
 

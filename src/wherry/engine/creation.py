@@ -24,7 +24,7 @@ from wherry.engine.merge import merged
 from wherry.engine.model import ContainerConfig
 from wherry.engine.records import Record, timestamp
 from wherry.engine.spec.check import check_create
-from wherry.engine.spec.security import MASKED_PATHS, READONLY_PATHS
+from wherry.engine.spec.defaults import adapt
 from wherry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ class Creator:
         host = self._host_defaults(host)
         warnings = check_create(config, host, networking, self._facts)
         restart.check(host.restart_policy, auto_remove=host.auto_remove)
-        host = replace(host, log_config=logconfig.resolve(host, self._options))
         container_id = naming.new_id()
         points = mounts.plan(config, host, self._mounts_of)
         record = self._record(container_id, config, host, image)
@@ -125,22 +124,9 @@ class Creator:
         runtime = host.runtime or options.default_runtime
         if runtime not in options.runtimes:
             raise InvalidArgument(f"unknown or invalid runtime name: {runtime}")
-        privileged = host.privileged
-        masked = host.masked_paths if host.masked_paths is not None else () if privileged else MASKED_PATHS
-        readonly = host.readonly_paths if host.readonly_paths is not None else () if privileged else READONLY_PATHS
-        swap = host.memory_swap or (host.memory * 2 if host.memory > 0 else 0)
-        return replace(
-            host,
-            network_mode=host.network_mode or "default",
-            ipc_mode=host.ipc_mode or options.default_ipc_mode,
-            cgroupns_mode=host.cgroupns_mode or options.cgroupns_mode or ("private" if self._facts.cgroup_version == "v2" else "host"),
-            shm_size=host.shm_size or options.default_shm_size_bytes,
-            runtime=runtime,
-            memory_swap=swap,
-            oom_kill_disable=bool(host.oom_kill_disable),
-            masked_paths=masked,
-            readonly_paths=readonly,
-        )
+        host = adapt(host, self._facts, shm_size=options.default_shm_size_bytes, ipc_mode=options.default_ipc_mode,
+                     cgroupns_mode=options.cgroupns_mode, init=options.init)
+        return replace(host, runtime=runtime, log_config=logconfig.resolve(host, options))
 
     def _record(self, container_id: str, config: ContainerConfig, host: HostConfig, image: Image | None) -> Record:
         command = (*(config.entrypoint or ()), *(config.cmd or ()))
@@ -151,6 +137,7 @@ class Creator:
         if host.network_mode.startswith("container:"):
             owner = self._containers.find(host.network_mode.partition(":")[2])
             hostname, place = owner.record.config.hostname, self._records.place(owner.id)
+        logs = host.log_config.type == "json-file"
         return Record(
             id=container_id,
             created=timestamp(time.time_ns()),
@@ -161,6 +148,7 @@ class Creator:
             hostname_path=str(place / "hostname"),
             hosts_path=str(place / "hosts"),
             resolv_conf_path=str(place / "resolv.conf"),
+            log_path=str(self._records.place(container_id) / f"{container_id}-json.log") if logs else "",
             mount_points={},
         )
 

@@ -2,7 +2,7 @@
 
     shim     Exited
     thread   ports, interfaces and addresses are given back; config.v2.json says that it ended
-             those who wait are told; events oom, die, network disconnect
+             those who wait are told; events die, network disconnect
     shim     release       cgroup and runtime state go, the shim ends
     thread   vacate        tree, volumes, run folder
              then           removed (--rm), or started again (its restart policy), or left
@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -26,7 +26,7 @@ from wherry.engine.records import timestamp
 from wherry.engine.restart import Backoff, next_start
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from wherry.engine.connections import Connections
     from wherry.engine.container import Container
@@ -44,20 +44,25 @@ class Ender:
 
     def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, events: Events,
                  start: Callable[[Container], Awaitable[None]], remove: Callable[[Container], Awaitable[None]],
-                 spawn: Callable[[Awaitable[None]], asyncio.Task[None]]) -> None:
-        """`start` and `remove` are called with the lock held; `spawn` keeps a task and reports its failure."""
+                 forget: Callable[[Container], None], spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+        """What it is given: `start` and `remove` are called with the lock held, `forget` when the processes are gone.
+
+        `spawn` keeps a task and reports its failure.
+        """
         self._pool = pool
         self._records = records
         self._premises = premises
         self._connections = connections
         self._events = events
         self._start = start
-        self._remove = remove
+        self.remove = remove
+        self._forget = forget
         self._spawn = spawn
         self.restarting_allowed = True  # False while the daemon shuts down
 
     async def ended(self, container: Container, exited: Exited) -> None:
         """Handles the end of a container's process; the lock is held."""
+        self._forget(container)
         backoff = self._next(container, exited)
         record = ended_record(container.record, exited, backoff)
         connected = Connected(container.endpoints, container.ports)
@@ -76,8 +81,8 @@ class Ender:
         if backoff is not None:
             container.backoff = backoff
             container.next_start = self._spawn(self._start_later(container, backoff))
-        elif container.host.auto_remove:
-            await self._remove(container)
+        elif container.host.auto_remove and not container.kept:
+            await self.remove(container)
 
     async def give_up(self, container: Container) -> None:
         """Ends the waiting for a restart: the container counts as exited. The lock is held."""
@@ -118,8 +123,6 @@ class Ender:
                 log.warning("container %s: restart failed: %s", container.id, error)
 
     def _tell(self, container: Container, exited: Exited, connected: Connected) -> None:
-        if exited.oom:
-            self._events.publish("container", "oom", container.id, container.attributes())
         ran_s = int(max(0.0, time.monotonic() - container.started_monotonic))
         self._events.publish("container", "die", container.id,
                              container.attributes(exitCode=str(exited.code), execDuration=str(ran_s)))

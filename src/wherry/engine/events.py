@@ -69,6 +69,10 @@ class Events:
                 queue.put_nowait(None)
         return event
 
+    def listeners(self) -> int:
+        """How many follow the events."""
+        return len(self._listeners)
+
     def past(self, since_ns: int = 0, until_ns: int | None = None) -> list[Event]:
         """The kept events of a span of time, both ends included, oldest first."""
         return [event for event in self._kept

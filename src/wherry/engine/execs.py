@@ -16,18 +16,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from wherry.engine import detachkeys
-from wherry.engine.spec.process import exec_process
+from wherry.engine.execprocess import exec_process
 from wherry.errors import Conflict, InvalidArgument, NotFound, WherryError
 from wherry.shim import protocol
 from wherry.shim.stdcopy import STDOUT, header
 
 if TYPE_CHECKING:
     from wherry.engine.container import Container
-    from wherry.engine.containers import Containers
     from wherry.engine.events import Events
     from wherry.engine.model import ExecRequest
+    from wherry.engine.options import EngineOptions
     from wherry.engine.pool import Pool
     from wherry.engine.rootfs import Roots
+    from wherry.engine.spec.facts import Facts
 
 KEPT_S = 300.0
 
@@ -79,9 +80,10 @@ class Exec:
 class Execs:
     """All execs of one engine."""
 
-    def __init__(self, *, pool: Pool, containers: Containers, events: Events, roots: Roots) -> None:
+    def __init__(self, *, pool: Pool, events: Events, roots: Roots, facts: Facts, options: EngineOptions) -> None:
         self._pool = pool
-        self._containers = containers
+        self._facts = facts
+        self._options = options
         self._events = events
         self._roots = roots
         self._by_id: dict[str, Exec] = {}
@@ -204,7 +206,8 @@ class Execs:
 
     def _process(self, one: Exec) -> dict[str, Any]:
         with self._roots.opened(one.container) as root:
-            return exec_process(one.container.record.config, one.container.host, one.request, root)
+            return exec_process(one.container.record.config, one.container.host, one.request, f"/proc/self/fd/{root}",
+                                self._facts, self._options)
 
     def _forget(self, one: Exec) -> None:
         self._by_id.pop(one.id, None)

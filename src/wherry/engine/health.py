@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ from wherry.engine.starting import has_health_check
 from wherry.errors import WherryError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from wherry.engine.container import Container
     from wherry.engine.events import Events
@@ -43,7 +43,7 @@ class Health:
     """Watches the health of containers."""
 
     def __init__(self, *, pool: Pool, records: Records, execs: Execs, events: Events,
-                 spawn: Callable[[Awaitable[None]], asyncio.Task[None]]) -> None:
+                 spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         self._pool = pool
         self._records = records
         self._execs = execs

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.model import ContainerConfig, HostConfig
     from wherry.engine.records import EndpointRecord, MountRecord, NetworkRecord, Record, State
-    from wherry.store.mounts import Overlay
+    from wherry.store.overlaymount import Overlay
 
 Version = tuple[int, int]
 

@@ -37,14 +37,12 @@ def read(container: Container, request: LogsRequest) -> AsyncIterator[bytes]:
     """
     if not request.stdout and not request.stderr:
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
-    if container.host.log_config.type != "json-file":
+    if container.host.log_config.type != "json-file" or not container.record.log_path:
         raise Unsupported("configured logging driver does not support reading")
     options = ReadOptions(stdout=request.stdout, stderr=request.stderr, timestamps=request.timestamps,
                           details=request.details, tail=request.tail, since_ns=request.since_ns, until_ns=request.until_ns,
                           multiplex=not container.tty)
     path = container.record.log_path
-    if not path:
-        return _nothing()
     if not request.follow or not container.state.running:
         return from_thread(lambda: LogFile(path).read(options))
     return _follow(container, path, options)
@@ -61,11 +59,6 @@ async def _follow(container: Container, path: str, options: ReadOptions) -> Asyn
                 yield chunk
         finally:
             ended.cancel()
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 def parse_tail(text: str) -> int:

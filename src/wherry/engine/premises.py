@@ -60,7 +60,7 @@ class Premises:
             undo.callback(self._volumes.give_back, container)
             if network_of is None:
                 self._write_files(container, connected)
-            self._bundles.write(container, rootfs, mounts, network_of)
+            self._bundles.write(container, rootfs, mounts)
             undo.pop_all()
         return Prepared(rootfs, connected)
 

@@ -115,7 +115,7 @@ class Starter:
             console_size=(host.console_size[0], host.console_size[1]),
             open_stdin=record.config.open_stdin,
             stdin_once=record.config.stdin_once,
-            log=logconfig.log_options(record, host, log_path(self._records, record)),
+            log=logconfig.log_options(record, host, record.log_path),
             attach=tuple(container.held),
         )
 
@@ -177,12 +177,7 @@ def running(record: Record, pid: int, connected: Connected, run_folder: str, now
 def has_health_check(record: Record) -> bool:
     """Whether there is a probe to run."""
     check = record.config.healthcheck
-    return check is not None and bool(check.test) and check.test[0] != "NONE"
-
-
-def log_path(records: Records, record: Record) -> str:
-    """Where the json-file driver writes."""
-    return str(records.place(record.id) / f"{record.id}-json.log")
+    return bool(check and check.test and check.test[0] not in ("", "NONE"))
 
 
 def _exit_code(error: BaseException) -> int:

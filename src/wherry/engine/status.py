@@ -36,19 +36,13 @@ def duration(seconds: float) -> str:
 
 def describe(state: State, now_ns: int) -> str:
     """The STATUS column of `ps` at a moment of the wall clock."""
-    match state.status:
-        case "created":
-            return "Created"
-        case "removing":
-            return "Removal In Progress"
-        case "dead":
-            return "Dead"
-        case "restarting":
-            return f"Restarting ({state.exit_code}) {_since(state.finished_at, now_ns)} ago"
-        case "exited":
-            return f"Exited ({state.exit_code}) {_since(state.finished_at, now_ns)} ago"
-        case "paused":
-            return f"Up {_since(state.started_at, now_ns)} (Paused)"
+    status = state.status
+    if plain := {"created": "Created", "removing": "Removal In Progress", "dead": "Dead"}.get(status):
+        return plain
+    if status in ("restarting", "exited"):
+        return f"{status.title()} ({state.exit_code}) {_since(state.finished_at, now_ns)} ago"
+    if status == "paused":
+        return f"Up {_since(state.started_at, now_ns)} (Paused)"
     up = f"Up {_since(state.started_at, now_ns)}"
     health = state.health.status if state.health else ""
     if health in ("", "none"):

@@ -20,7 +20,6 @@ from wherry.store.archive import pack, unpack
 if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.mounts import MountPoints
-    from wherry.engine.pool import Pool
     from wherry.engine.records import MountRecord, Record
     from wherry.engine.volumes import Volumes
     from wherry.store.mounts import ContainerLayers
@@ -29,10 +28,9 @@ if TYPE_CHECKING:
 class VolumeMounts:
     """Gives containers their volumes and binds."""
 
-    def __init__(self, volumes: Volumes, layers: ContainerLayers, pool: Pool) -> None:
+    def __init__(self, volumes: Volumes, layers: ContainerLayers) -> None:
         self._volumes = volumes
         self._layers = layers
-        self._pool = pool
 
     async def create(self, points: MountPoints) -> MountPoints:
         """The mounts with their volumes' folders; missing volumes are made, and are the caller's to remove on failure.

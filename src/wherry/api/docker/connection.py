@@ -227,10 +227,12 @@ class Connection(asyncio.Protocol):
         try:
             answer = await self._answer(request)
             if isinstance(answer, Hijack):
-                await self._hijack(request, answer)
-                return
-            if self._body is not None and not self._body.is_complete:
-                await self._absorb(self._body, request)
+                refusal = await self._hijack(request, answer)
+                if refusal is None:
+                    return
+                answer = refusal
+            if isinstance(answer, Response) and self._body is not None and not self._body.is_complete:
+                await self._absorb(self._body, request)  # a Stream may still read it
             if isinstance(answer, Response):
                 self._send_response(request, answer)
             else:
@@ -364,8 +366,8 @@ class Connection(asyncio.Protocol):
 
     # -- leaving HTTP
 
-    async def _hijack(self, request: Request, answer: Hijack) -> None:
-        """Writes the head that ends HTTP here and gives the socket away."""
+    async def _hijack(self, request: Request, answer: Hijack) -> Response | None:
+        """Writes the head that ends HTTP here and gives the socket away; or the answer to a handshake that is none."""
         from wherry.api.docker.upgrade import hand_over
 
         async for _ in request.body:  # so that what has arrived behind it is known to be behind it
@@ -373,10 +375,14 @@ class Connection(asyncio.Protocol):
         self._set_reading(False)
         early = bytes(self._http.trailing_data[0])
         self._transport.set_write_buffer_limits(0)  # so that `_may_write` means: all is written
-        accepted = await hand_over(self._transport, self._owner.headers, request, answer, early, self._drain)
+        try:
+            accepted = await hand_over(self._transport, self._owner.headers, request, answer, early, self._drain)
+        except WherryError as error:
+            return error_response(error)
         self._has_left = True
         self._owner.closed(self)
         await answer.take(accepted)
+        return None
 
     # -- time
 

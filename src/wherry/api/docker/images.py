@@ -11,6 +11,7 @@ from wherry.api.docker.auth import credentials_of
 from wherry.api.docker.http import JSON, Answer, Request, Response, Stream
 from wherry.api.docker.progress import Lines
 from wherry.api.docker.router import Route
+from wherry.engine.changes import apply_changes
 from wherry.errors import InvalidArgument, Unsupported, WherryError
 from wherry.oci.digest import is_digest
 from wherry.oci.platform import parse_platform
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from wherry.oci.image import Platform
     from wherry.oci.reference import Reference
     from wherry.registry.progress import Progress as TransferProgress
-    from wherry.store.imagetar import Progress as LoadProgress
+    from wherry.store.imageload import Progress as LoadProgress
     from wherry.store.stream import ByteStream
 
 TAR = "application/x-tar"
@@ -227,7 +228,7 @@ def import_config(changes: tuple[str, ...]) -> dict[str, Any] | None:
     """The configuration that `--change` gives an imported image."""
     if not any(change.strip() for change in changes):
         return None
-    raise Unsupported("the parameter \"changes\" is not supported for import")
+    return apply_changes({}, changes)
 
 
 def named(name: str, tag: str) -> Reference:
