@@ -64,7 +64,7 @@ SETTINGS: tuple[Setting, ...] = (
     _done("default-gateway", "Default gateway of containers on the default bridge"),
     _done("default-ipc-mode", "Default IPC mode of containers (\"shareable\" | \"private\")", default="private",
           shown='"private"'),
-    _done("default-runtime", "Default OCI runtime of containers", default="wherry-runc", shown='"wherry-runc"'),
+    _done("default-runtime", "Default OCI runtime of containers", default="runc", shown='"runc"'),
     _done("default-shm-size", "Default size of /dev/shm in containers", "bytes", default=64 << 20, shown="64MiB"),
     _done("default-ulimit", "Default ulimits of containers", "list", "default-ulimits", is_object=True),
     _done("dns", "DNS server to use", "list"),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from wherry.daemon.config import Values
 
+BUILTIN_RUNTIME = "runc"
+"""The runtime in this house goes by the name that dockerd knows."""
+
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 
@@ -118,11 +121,9 @@ def _engine(values: Values, places: Places) -> EngineOptions:
             "Use \"host\" or \"private\"")
     _one_of(values, "default-ipc-mode", ("private", "shareable"), "IPC mode is not supported: {}")
     runtimes = _runtimes(values.get("add-runtime", {}))
-    default_runtime = str(values.get("default-runtime") or "wherry-runc")
-    if default_runtime not in runtimes:
-        if default_runtime not in ("wherry-runc", "runc"):
-            raise InvalidArgument(f"specified default runtime '{default_runtime}' does not exist")
-        runtimes[default_runtime] = Runtime()
+    default_runtime = str(values.get("default-runtime") or BUILTIN_RUNTIME)
+    if default_runtime not in runtimes and default_runtime != BUILTIN_RUNTIME:
+        raise InvalidArgument(f"specified default runtime '{default_runtime}' does not exist")
     return EngineOptions(
         data_root=_absolute(values, "data-root", places.data_root),
         run_folder=_absolute(values, "exec-root", places.run_folder),
@@ -131,7 +132,7 @@ def _engine(values: Values, places: Places) -> EngineOptions:
         cgroup_driver=cgroup_driver,
         cgroupns_mode=str(values.get("default-cgroupns-mode", "")),
         default_runtime=default_runtime,
-        runtimes={"wherry-runc": Runtime(), "runc": Runtime(), **runtimes},
+        runtimes={BUILTIN_RUNTIME: Runtime(), **runtimes},
         init_path=str(values.get("init-path", "")),
         init=bool(values.get("init")),
         live_restore=bool(values.get("live-restore")),
@@ -219,7 +220,7 @@ def _runtimes(given: Any) -> dict[str, Runtime]:
     if isinstance(given, list):
         given = {name: {"path": path} for name, path in given}
     for name, runtime in given.items():
-        if name in ("runc", "wherry-runc") and isinstance(runtime, dict) and runtime.get("path") not in (None, "", name):
+        if name == BUILTIN_RUNTIME:
             raise InvalidArgument(f"runtime name '{name}' is reserved")
         if not isinstance(runtime, dict) or not set(runtime) <= {"path", "runtimeArgs"}:
             raise Unsupported(f"the runtime '{name}' has something other than a path and runtimeArgs, which is not supported")

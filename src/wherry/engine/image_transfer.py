@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from wherry.registry.endpoint import Credentials
     from wherry.registry.progress import Report
     from wherry.registry.service import Inspected, Registries
-    from wherry.store.imagetar import ImageArchive, Loaded, Progress
+    from wherry.store.imageload import Loaded, Progress
+    from wherry.store.imagetar import ImageArchive
     from wherry.store.references import ReferenceStore
     from wherry.store.stream import ByteStream, Readable
 

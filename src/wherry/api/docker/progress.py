@@ -112,13 +112,12 @@ def error_line(error: BaseException) -> dict[str, Any]:
 
 
 def bar(current: int, total: int) -> str:
-    """`[=====>      ]  1.2MB/3.4MB`, for clients that do not draw it themselves."""
-    if total <= 0 or current > total:
-        return human_size(current)
-    done = min(BAR_WIDTH, current * BAR_WIDTH // total)
-    arrow = ">" if done < BAR_WIDTH else ""
-    drawn = "=" * done + arrow + " " * (BAR_WIDTH - done - len(arrow))
-    return f"[{drawn}]  {human_size(current):>7}/{human_size(total)}"
+    """`[=====>      ]   1.2MB/3.4MB`, for clients that do not draw it themselves."""
+    if total <= 0:
+        return f"{human_size(current):>8}"
+    done = min(BAR_WIDTH, current * 100 // total // 2)
+    numbers = f"{human_size(current):>8}" + (f"/{human_size(total)}" if current <= total else "")
+    return f"[{'=' * done}>{' ' * (BAR_WIDTH - done)}] {numbers}"
 
 
 def human_size(size: int) -> str:
