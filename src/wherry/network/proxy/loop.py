@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import select
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -33,7 +34,10 @@ class Timer:
 
 
 class Loop:
-    """Calls handlers when descriptors are ready. Level-triggered; a handler gets the events that epoll saw."""
+    """Calls handlers when descriptors are ready. Level-triggered; a handler gets the events that epoll saw.
+
+    A handler that raises is reported on stderr and not called again.
+    """
 
     def __init__(self) -> None:
         """Opens the epoll instance."""
@@ -82,7 +86,11 @@ class Loop:
             for fd, events in self._epoll.poll(self._until_next_timer()):
                 handler = self._handlers.get(fd)
                 if handler and self._masks.get(fd):  # an earlier handler of this round may have closed it
-                    handler(events)
+                    try:
+                        handler(events)
+                    except Exception:  # noqa: BLE001 (one connection's defect must not end all the others)
+                        sys.excepthook(*sys.exc_info())
+                        self.forget(fd)
             self._run_timers()
 
     def close(self) -> None:

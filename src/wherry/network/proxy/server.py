@@ -74,7 +74,7 @@ class Server:
             if action is None:
                 raise ValueError(f"unknown message {message.get('do')!r}")
             return {"ok": True, **(action(message, sockets) or {})}
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
             for sock in sockets:
                 sock.close()
             return {"error": str(error)}
@@ -105,6 +105,8 @@ class Server:
             held.close()
 
     def _set_dns(self, message: dict[str, Any], sockets: list[_socket.socket]) -> None:
+        import dnslib  # noqa: F401 (late, for its size; here, so that its absence is an answer)
+
         from wherry.network.proxy.resolver import Resolver
 
         entry: protocol.Dns = protocol.record(protocol.Dns, message["entry"])
