@@ -65,12 +65,13 @@ def _same_folder(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def size_of_tree(fd: int) -> int:
-    """Bytes in the regular files below a folder; a file with several links counts once."""
+    """Bytes in the files and links below a folder, as Docker counts them; a file with several names counts once."""
     total = 0
     seen: set[int] = set()
     for node in Walk(fd):
         status = node.status
-        if stat.S_ISREG(status.st_mode) and (status.st_nlink == 1 or status.st_ino not in seen):
-            seen.add(status.st_ino)
-            total += status.st_size
+        if stat.S_ISDIR(status.st_mode) or (status.st_nlink > 1 and status.st_ino in seen):
+            continue
+        seen.add(status.st_ino)
+        total += status.st_size
     return total

@@ -21,6 +21,7 @@ from wherry.linux.file import read, sync_folder
 from wherry.linux.filesystem import syncfs
 from wherry.oci.digest import InvalidDigest, hex_of, next_chain_id, parse_digest
 from wherry.record import Record
+from wherry.store.changes import size_of_tree
 from wherry.store.compression import decompress
 from wherry.store.root import UNCLAIMED
 from wherry.store.splitting import SplitNotes
@@ -337,7 +338,10 @@ class LayerStore:
             unpacker = Unpacker(diff, whiteouts=True, notes=notes)
             unpacker.run(reader)
             notes.finish()
-        return reader.source.digest, unpacker.size_bytes
+        if not unpacker.replaced:
+            return reader.source.digest, unpacker.size_bytes
+        with Root(diff) as tree:
+            return reader.source.digest, size_of_tree(tree.fd)
 
     def drop(self, staged: Staged) -> None:
         """Removes a staged layer. For Lease."""

@@ -59,7 +59,10 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Unpacker:
-    """Unpacks one archive into one folder (a path or a descriptor). `size_bytes` counts the content of its files."""
+    """Unpacks one archive into one folder (a path or a descriptor). `size_bytes` counts its files and links.
+
+    Where `replaced` is set, entries took the place of others, which are counted as well.
+    """
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Unpacker:
         self._folders: dict[str, Entry] = {}
         self._links: set[str] = set()
         self.size_bytes = 0
+        self.replaced = False
 
     def run(self, reader: TarReader) -> None:
         """Unpacks everything. Raises InvalidTar, DataLoss, OSError; what was unpacked until then stays."""
@@ -148,6 +152,7 @@ class Unpacker:
         elif kind == tarheader.SYMLINK:
             os.symlink(entry.link, name, dir_fd=folder)
             self._links.add(path)
+            self.size_bytes += len(os.fsencode(entry.link))
             self._finish(entry, folder, name)
         elif kind in _NODES:
             mode = _NODES[kind] | (entry.mode & 0o777)
@@ -243,6 +248,7 @@ class Unpacker:
         if self._notes is not None and not hidden:
             self._notes.replaced(path, folder, name)
         remove_tree(name, folder)
+        self.replaced = True
         if stat.S_ISDIR(status.st_mode):
             below = path + "/"
             self._folders = {one: kept for one, kept in self._folders.items() if not (one + "/").startswith(below)}
