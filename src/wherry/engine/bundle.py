@@ -57,7 +57,8 @@ class BundleMaker:
         document = oci_config(
             record.config, host, places=places, facts=self._facts,
             user=find_user(rootfs, record.config.user, host.group_add or ()), found=look_up(host),
-            asked=mounts.values(), ulimits=options.default_ulimits, seccomp_profile=self._seccomp(), no_new_privileges=options.no_new_privileges)
+            asked=mounts.values(), ulimits=options.default_ulimits, seccomp_profile=self._seccomp(),
+            no_new_privileges=options.no_new_privileges)
         replace_file(f"{container.run_folder}/config.json", msgspec.json.encode(document))
 
     def unmount(self, container: Container) -> None:

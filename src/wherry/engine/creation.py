@@ -135,8 +135,7 @@ class Creator:
         if not hostname and host.uts_mode != "host":
             hostname = os.uname().nodename if host.network_mode == "host" else container_id[:12]
         if host.network_mode.startswith("container:"):
-            owner = self._containers.find(host.network_mode.partition(":")[2])
-            hostname, place = owner.record.config.hostname, self._records.place(owner.id)
+            hostname = config.hostname  # the other container's, which is looked for at each start
         logs = host.log_config.type == "json-file"
         return Record(
             id=container_id,

@@ -67,8 +67,10 @@ class Starter:
     async def start(self, container: Container) -> None:
         """Starts a container that does not run. Raises what `states` refuses, and the reason of a failure."""
         states.check(container.id, container.state, "start")
-        network_of = self._network_owner(container)
         try:
+            network_of = self._network_owner(container)
+            if network_of is not None:
+                container.record = sharing_names(container.record, network_of.record)
             await self._start(container, network_of)
         except BaseException as error:
             await self._failed(container, error)
@@ -81,8 +83,7 @@ class Starter:
         try:
             shim = await self._zygote.launch(self._launch_request(container))
             container.held.clear()
-            if connected.endpoints:
-                connected = await self._pool.run(self._connections.attach, container, connected, shim.pid, shim.rtnetlink_fd)
+            connected = await self._attach(container, connected, shim)
             container.shim = shim
             container.endpoints, container.ports = connected.endpoints, connected.ports
             await shim.start()
@@ -96,6 +97,17 @@ class Starter:
         # From here on the shim's events are heard; what it said meanwhile comes now.
         shim.on_event = lambda event: self._on_event(container, shim, event)
         self._tell(container)
+
+    async def _attach(self, container: Container, connected: Connected, shim: Shim) -> Connected:
+        if not any(one.ipv4_address for one in connected.endpoints.values()):
+            return connected  # the host's network, or none: nothing to do in the kernel
+        try:
+            return await self._pool.run(self._connections.attach, container, connected, shim.pid, shim.rtnetlink_fd)
+        except (WherryError, OSError):
+            if not os.path.exists(f"/proc/{shim.pid}/ns/net"):
+                # The init has died meanwhile, which is why there is no network: start says why it died.
+                await shim.start()
+            raise
 
     async def _write(self, container: Container, record: Record) -> None:
         await self._pool.run(self._records.write, record)
@@ -143,14 +155,15 @@ class Starter:
         for _, fd in container.held:
             os.close(fd)
         container.held.clear()
-        message = _message(error)
+        message, was = _message(error), container.state.status
         state = states.move(container.id, container.state, "fail", exit_code=_exit_code(error), error=message)
         record = replace(container.record, state=state, network_settings=disconnected_record(container.record.network_settings))
         try:
             await asyncio.shield(self._write(container, record))
         except OSError:
             log.exception("container %s: its failure to start cannot be written down", container.id)
-        container.tell_exited(Ended(state.exit_code, message))
+        if was == "restarting":  # those who wait for its end have been waiting through its restarts
+            container.tell_exited(Ended(state.exit_code, message))
 
     def _tell(self, container: Container) -> None:
         for endpoint in container.endpoints.values():
@@ -172,6 +185,12 @@ def running(record: Record, pid: int, connected: Connected, run_folder: str, now
                         started_at=timestamp(now_ns), health=health)
     return replace(record, state=state, has_been_started_before=True, has_been_manually_stopped=False,
                    network_settings=connected_record(record, connected, run_folder))
+
+
+def sharing_names(record: Record, owner: Record) -> Record:
+    """The record of a container that lives in another one's network: its names are that one's."""
+    return replace(record, config=replace(record.config, hostname=owner.config.hostname, domainname=owner.config.domainname),
+                   hostname_path=owner.hostname_path, hosts_path=owner.hosts_path, resolv_conf_path=owner.resolv_conf_path)
 
 
 def has_health_check(record: Record) -> bool:
