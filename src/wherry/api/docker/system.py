@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from wherry.api.docker.auth import AuthConfig
-from wherry.api.docker.http import Answer, Request, Response
+from wherry.api.docker.http import JSON, Answer, Request, Response
 from wherry.api.docker.images import row_as_json
 from wherry.api.docker.router import NEWEST, OLDEST, Route, spell
 from wherry.api.docker.volumes import as_json as volume_as_json
 from wherry.engine.filters import Filters
-from wherry.errors import InvalidArgument
+from wherry.engine.listing import ListRequest
+from wherry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from wherry.engine.compose import Engine
@@ -88,10 +92,19 @@ class System:
             shown["BuildCache"] = []
             if request.version < (1, 52):
                 shown["BuilderSize"] = 0
-        return Response.json(shown)
+        return Response(200, msgspec.json.encode(shown) + b"\n", JSON)
 
-    async def _containers(self, request: Request) -> Any:
-        raise NotImplementedError
+    async def _containers(self, request: Request) -> msgspec.Raw:
+        """All containers with their sizes, as their own list has them."""
+        engine = self._engine
+        chosen = engine.listing.select(ListRequest(all=True))
+        sizes = {}
+        for container in chosen:
+            try:
+                sizes[container.id] = await engine.pool.run_long(engine.layers.size, container.id)
+            except NotFound:
+                continue  # removed meanwhile, or dead
+        return msgspec.Raw(engine.listing.encode(chosen, request.version, time.time_ns(), sizes))
 
 
 def info_for(shown: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
