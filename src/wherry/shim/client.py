@@ -250,7 +250,8 @@ class Zygote:
         pidfd = os.pidfd_open(request.pid)
         try:
             fds = (pidfd,) if data_fd is None else (pidfd, data_fd)
-            body, _, control = await self._ask(protocol.pack({"do": "archive", **protocol.plain(request)}), fds)
+            packet = protocol.pack({"do": "archive", **protocol.plain(request.replace(module_path=tuple(sys.path)))})
+            body, _, control = await self._ask(packet, fds)
             control.close()
         finally:
             os.close(pidfd)

@@ -123,7 +123,7 @@ def _do_work(body: dict[str, Any], fds: tuple[int, ...], connection: _socket.soc
 
     made: tuple[int, ...] = ()
     try:
-        answer, made = namespacework.WORK[body["do"]](body, fds)
+        answer, made = namespacework.work(body, fds)
     except Exception as error:  # noqa: BLE001 (the boundary of a request: who asked is told)
         answer = {"error": protocol.error_body(error)}
     unixsocket.send(connection, protocol.pack({"re": 0, **answer}), made)
