@@ -470,6 +470,8 @@ def test_names_follow_the_containers(lab: Lab) -> None:
     assert ask(asker, "elsewhere")[0] == 2  # no upstream answers: SERVFAIL
     lab.join("asker", "net2")
     assert ask(asker, "elsewhere") == (0, [lab.address("elsewhere", "net2")])
+    lab.leave("asker", "net2")
+    assert ask(asker, "elsewhere")[0] == 2
     lab.controller.rename(lab.held["twin2"]["net"].container_id, "single")
     assert ask(asker, "single") == (0, [lab.address("twin2", "net")])
 
@@ -792,3 +794,18 @@ def test_killed_at_any_step(tmp_path: Path) -> None:
     assert stop_at > 20  # the steps were seen, and all were tried
     space.close()
     subprocess.run(["ip", "link", "delete", "crash0"], check=True)
+
+
+def test_bridge_that_was_made_anew_is_noticed(lab: Lab) -> None:
+    network = lab.controller.create_network(NetworkSpec(name="net"))
+    lab.run("before", "net")
+    subprocess.run(["ip", "link", "delete", network.interface], check=True)
+    space = lab.spaces["after"] = Space()
+    endpoint = lab.controller.allocate(network.id, "d" * 64, EndpointRequest(container_name="after"))
+    lab.held["after"], lab.ports["after"] = {"net": endpoint}, ()
+    with pytest.raises(OSError, match=f"network net: the bridge {network.interface} is gone"):
+        lab.controller.attach(endpoint, lab.sandbox("after", "d" * 64))
+    subprocess.run(["ip", "link", "add", "name", network.interface, "up", "type", "bridge"], check=True)
+    lab.held["after"]["net"] = lab.controller.attach(endpoint, lab.sandbox("after", "d" * 64))
+    assert endpoint.ipv4_address in space.command("ip", "addr")
+    subprocess.run(["ip", "link", "delete", network.interface], check=True)

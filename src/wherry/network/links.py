@@ -67,6 +67,7 @@ class Links:
         self.alias = (ALIAS_PREFIX + owner)[:255]
         self._socket = Socket.open()
         self._lock = Lock()
+        self._bridges: dict[str, int] = {}
 
     def close(self) -> None:
         """Closes the socket."""
@@ -198,18 +199,34 @@ class Links:
                         raise
 
     def _make_veth(self, network: Network, endpoint: Endpoint, sandbox: Sandbox, name: str, interface: str) -> None:
-        with self._lock:
-            bridge = rtnetlink.link(self._socket, network.interface)
-            if bridge is None:
-                raise OSError(errno.ENODEV, f"network {network.name}: the bridge {network.interface} is gone")
-            self._socket.run(
-                rtnetlink.veth_add(name, master=bridge.index, mtu=network.mtu, peer_name=interface,
+        def requests(bridge: int) -> tuple[Request, ...]:
+            return (
+                rtnetlink.veth_add(name, master=bridge, mtu=network.mtu, peer_name=interface,
                                    peer_mac=endpoint.mac_address, peer_netns_fd=sandbox.netns_fd),
                 # Hairpin: with bridge netfilter on, a container's way to its own published port goes back out of its port.
                 # Without it, frames between ports never meet the firewall: there the bridge itself keeps them apart. With
                 # it the firewall does, which lets the way to a neighbour's published port through.
                 rtnetlink.bridge_port_set(name, hairpin=True, isolated=not network.icc and not host.filters_bridges()),
             )
+
+        with self._lock:
+            known = self._bridges.get(network.interface)
+            if known is not None:
+                try:
+                    self._socket.run(*requests(known))
+                    return
+                except OSError as error:
+                    # Numbers of links are not used twice, so a bridge that somebody made anew is noticed.
+                    bridge = rtnetlink.link(self._socket, network.interface)
+                    if bridge and bridge.index == known:
+                        raise
+                    refusal = error
+            else:
+                bridge, refusal = rtnetlink.link(self._socket, network.interface), None
+            if bridge is None:
+                raise OSError(errno.ENODEV, f"network {network.name}: the bridge {network.interface} is gone") from refusal
+            self._bridges[network.interface] = bridge.index
+            self._socket.run(*requests(bridge.index))
 
     def _make_bridge(self, network: Network) -> None:
         try:

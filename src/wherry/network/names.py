@@ -41,8 +41,13 @@ class Directory:
         if not self._proxy:
             return
         self._proxy.names(remove=((endpoint.network_id, endpoint.id),))
-        if ended and not visible:
-            self._proxy.close_dns((endpoint.container_id,))
+        if ended:
+            if not visible:
+                self._proxy.close_dns((endpoint.container_id,))
+        elif endpoint.container_id in self._proxy.list()["containers"]:
+            is_enclosed = bool(visible) and all(network.internal for network in visible)
+            self._proxy.dns(protocol.Dns(container=endpoint.container_id, networks=tuple(network.id for network in visible),
+                                         servers=() if is_enclosed else None))
 
     def put(self, endpoint: Endpoint) -> None:
         """Makes an endpoint's names known on its network."""

@@ -37,11 +37,11 @@ class Port(Record):
 
 
 class Dns(Record):
-    """The DNS of a container: whose names it sees, and who is asked for others."""
+    """The DNS of a container: whose names it sees, and who is asked for others (None, in a change: as before)."""
 
     container: str
     networks: tuple[str, ...]
-    servers: tuple[str, ...]
+    servers: tuple[str, ...] | None
 
 
 class Known(Record):

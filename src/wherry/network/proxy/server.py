@@ -6,6 +6,7 @@ import _socket
 import os
 
 from wherry.linux import unixsocket
+from wherry.linux.process import set_name
 from wherry.network.proxy import protocol
 from wherry.network.proxy.loop import READ, Loop
 from wherry.network.proxy.names import Name, Names
@@ -114,14 +115,15 @@ class Server:
         if not sockets:
             if present is None:
                 raise KeyError(f"no DNS for container {entry.container}")
-            present.networks, present.servers = entry.networks, entry.servers
+            present.networks = entry.networks
+            present.servers = present.servers if entry.servers is None else entry.servers
             return
         if len(sockets) != 2:
             raise ValueError(f"DNS came with {len(sockets)} sockets")
         if present:
             present.close()
         self._resolvers[entry.container] = Resolver(
-            self._loop, sockets[0], sockets[1], self._names, entry.networks, entry.servers)
+            self._loop, sockets[0], sockets[1], self._names, entry.networks, entry.servers or ())
 
     def _close_dns(self, message: dict[str, Any], _sockets: list[_socket.socket]) -> None:
         for container in message["containers"]:
@@ -148,6 +150,7 @@ def serve(path: str) -> int:
     """Serves until it is told to stop. Exit status."""
     import resource
 
+    set_name("wherry-proxy")
     # A connection takes six descriptors: two sockets and, while it moves something, a pipe each way.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -6,7 +6,7 @@ The parent gives a pipe as descriptor 3 and reads `0` and a newline from it, or 
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the C half: `signal` brings enum, which costs a cold start
+import _signal  # the C half: `signal` brings enum, which costs a cold start
 import _socket
 import os
 
