@@ -277,3 +277,48 @@ def test_with_a_function_of_the_kernel_refused(store: Store, monkeypatch: pytest
         assert os.path.isfile(f"{merged}/etc/passwd")
         store.containers.unmount(ID)
     assert calls == [38, 1]
+
+
+def test_a_prepared_layer_is_taken_and_goes_with_its_image(store: Store) -> None:
+    chains = [store.image(tar(*BASE)), store.image(tar(("other", b"1")))]
+    for _ in range(3):
+        store.containers.prepare(chains[0])
+    assert len(os.listdir(store.root.half_made)) == 2
+    [first, second] = sorted(os.listdir(store.root.half_made))
+    store.containers.create(ID, chains[0])
+    assert len(os.listdir(store.root.half_made)) == 1
+    assert os.path.basename(os.path.dirname(store.containers.overlay(ID).upper)) in (first[6:], second[6:])
+    store.containers.prepare(chains[1])
+    store.containers.create("d" * 64, chains[1])
+    merged = store.containers.mount("d" * 64)
+    assert "other" in os.listdir(merged)
+    store.containers.remove(ID)
+    store.layers.release(chains[0])
+    assert os.listdir(store.root.half_made) == [], "nobody can use what was prepared on it"
+    store.containers.prepare(chains[1])
+    store.containers.close()
+    assert os.listdir(store.root.half_made) == []
+    with pytest.raises(NotFound):
+        store.containers.prepare(chains[0])
+
+
+def test_few_chains_keep_prepared_layers(store: Store) -> None:
+    for number in range(7):
+        store.containers.prepare(store.image(tar((f"f{number}", b""))))
+    assert len(os.listdir(store.root.half_made)) == 4
+    store.root._recover()
+    assert os.listdir(store.root.half_made) == []
+
+
+def test_removal_can_leave_the_disk_for_later(store: Store) -> None:
+    chain = store.image(tar(*BASE))
+    store.containers.create(ID, chain)
+    merged = store.containers.mount(ID)
+    store.containers.remove(ID, later=True)
+    assert store.containers.list() == ()
+    assert os.path.ismount(merged)
+    assert store.layers.release(chain) != ()
+    store.containers.sweep()
+    assert not os.path.exists(merged)
+    assert os.listdir(store.root.half_made) == []
+    assert os.listdir(store.root.overlay.links) == []

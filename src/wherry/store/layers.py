@@ -33,7 +33,7 @@ from wherry.store.unpack import Unpacker, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, MutableSequence, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, MutableSequence, Sequence
     from typing import Self
 
     from wherry.store.root import DataRoot
@@ -136,7 +136,8 @@ class LayerStore:
     """All layers of a data root. Safe to use from several threads.
 
     `temporary` is a folder on their filesystem for files without a name; `damaged` names the folders of layers that
-    cannot be used since a file of theirs is missing or makes no sense; they are left alone.
+    cannot be used since a file of theirs is missing or makes no sense (they are left alone); `on_removed` is called with
+    the chain id of each layer that goes.
     """
 
     def __init__(self, root: DataRoot) -> None:
@@ -147,6 +148,7 @@ class LayerStore:
         self._users: dict[str, int] = {}
         self._held: dict[str, int] = {}  # by leases and removals under way
         self._unclaimed: set[str] = set()  # those of them that have a note in layerdb/tmp
+        self.on_removed: Callable[[str], None] | None = None
         self.damaged: tuple[str, ...] = ()
         self._load()
 
@@ -215,9 +217,14 @@ class LayerStore:
                 layer, note = self._detach(chain_id)
                 removed.append((layer, note))
                 chain_id = layer.parent
-        for _, note in removed:
-            self._root.discard(note)
+        for layer, note in removed:
+            self._forget(layer, note)
         return tuple(layer for layer, _ in removed)
+
+    def _forget(self, layer: Layer, note: str) -> None:
+        if self.on_removed is not None:
+            self.on_removed(layer.chain_id)
+        self._root.discard(note)
 
     @contextmanager
     def releasing(self, chain_id: str) -> Iterator[None]:
@@ -286,7 +293,7 @@ class LayerStore:
             if not notes:
                 return tuple(removed)
             for layer, note in notes:
-                self._root.discard(note)
+                self._forget(layer, note)
                 removed.append(layer)
 
     def open_tar(self, chain_id: str) -> ByteStream:
