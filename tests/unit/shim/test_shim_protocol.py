@@ -11,8 +11,8 @@ from wherry.shim import protocol
 from wherry.shim.protocol import (
     AttachRequest,
     ExecRequest,
-    Exited,
     ExecState,
+    Exited,
     Hello,
     LaunchRequest,
     LogOptions,

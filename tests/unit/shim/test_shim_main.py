@@ -1,0 +1,18 @@
+"""The program `wherry-shim`."""
+
+import pytest
+
+from wherry.shim.main import main
+
+
+def test_it_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: wherry-shim")
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("wherry-shim version ")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["-namespace", "n", "-id", "i", "start"], 1), (["--nonsense"], 125)])
+def test_what_it_cannot_do_is_refused(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == code
+    assert "not supported" in capsys.readouterr().err or code == 125
