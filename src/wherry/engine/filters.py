@@ -68,7 +68,7 @@ class Filters:
             return default
         truth, falsehood = given <= {"1", "true", "t"}, given <= {"0", "false", "f"}
         if not truth and not falsehood:
-            raise InvalidArgument(f"invalid filter '{name}={sorted(self.values(name))}'")
+            raise InvalidArgument(f"invalid filter '{name}=[{' '.join(self.values(name))}]'")
         return truth
 
     def is_exact_or_absent(self, name: str, value: str) -> bool:

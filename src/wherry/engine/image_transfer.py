@@ -133,21 +133,26 @@ class ImageTransfer:
         return self._archive.save(wanted)
 
     def _meant(self, name: str) -> list[tuple[str, Reference | None]]:
-        image = None
         try:
             given = parse_name(name)
         except InvalidArgument:
-            return [(self._rooms.find(name).id, None)]
+            return [(self._found(name), None)]
         if not given.tag and not given.digest:
             tagged = [one for one in self._references.of_name(given.name) if not one.reference.digest]
             if tagged:
                 return [(one.image_id, one.reference) for one in tagged]
-        image = self._rooms.find(name)
+        image_id = self._found(name)
         try:
-            named = self._references.lookup(given.with_default_tag()) == image.id
+            named = self._references.lookup(given.with_default_tag()) == image_id
         except NotFound:
             named = False  # it was found by its id
-        return [(image.id, given.with_default_tag() if named and not given.digest else None)]
+        return [(image_id, given.with_default_tag() if named and not given.digest else None)]
+
+    def _found(self, name: str) -> str:
+        try:
+            return self._rooms.find(name).id
+        except NotFound as error:
+            raise NotFound(f"No such image: {name}") from error
 
     async def import_(self, stream: Readable, reference: Reference | None, *, config: Mapping[str, Any] | None,
                       platform: Platform | None, message: str) -> str:

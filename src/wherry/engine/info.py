@@ -55,14 +55,13 @@ class Info:
         """Everything of `GET /version` but the API's versions, which the API knows."""
         machine = os.uname()
         python = ".".join(str(number) for number in sys.version_info[:3])
-        common = {"Os": "linux", "Arch": host_platform().architecture, "KernelVersion": machine.release}
+        common = {"Os": "linux", "Arch": host_platform().architecture, "KernelVersion": machine.release,
+                  "GitCommit": "", "GoVersion": "", "BuildTime": ""}
         return {
             "Platform": {"Name": "wherry"},
             "Components": [{"Name": "Engine", "Version": __version__,
                             "Details": {**common, "PythonVersion": python, "Experimental": "false"}}],
             "Version": __version__,
-            "GitCommit": "",
-            "GoVersion": "",
             **common,
         }
 
@@ -86,6 +85,8 @@ class Info:
                         "Log": ["json-file", "none"]},
             **cgroups,
             "IPv4Forwarding": _flag("/proc/sys/net/ipv4/ip_forward"),
+            "BridgeNfIptables": _flag("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+            "BridgeNfIp6tables": _flag("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
             "Debug": self.debug,
             "NFd": len(os.listdir("/proc/self/fd")),
             "OomKillDisable": cgroups["CgroupVersion"] == "1",
@@ -125,7 +126,7 @@ class Info:
             "SecurityOptions": self._security(cgroups["CgroupVersion"]),
             "FirewallBackend": {"Driver": network.firewall_backend if network.iptables else "none"},
             "CDISpecDirs": [],
-            "Warnings": [*_limit_warnings(cgroups), *self._warnings()],
+            "Warnings": [*_limit_warnings(cgroups), *self._warnings()] or None,
         }
         if network.default_address_pools:
             shown["DefaultAddressPools"] = [{"Base": base, "Size": size} for base, size in network.default_address_pools]

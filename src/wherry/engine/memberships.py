@@ -81,7 +81,7 @@ class Memberships:
                 raise InvalidArgument(_HOST)
             networks = dict(container.record.network_settings.networks or {})
             if networks.pop(network.name, None) is None:
-                raise Internal(f"container {container.id} is not connected to the network {network.name}")
+                raise Internal(f"container {container.id} is not connected to network {network.name}")
             endpoint = container.endpoints.get(network.id)
             if endpoint is not None:
                 leaving = Connected({network.id: endpoint}, {network.id: container.ports.get(network.id, ())})

@@ -34,5 +34,5 @@ def _rfc3339(text: str) -> int:
         # A date alone, hours alone and a missing zone are allowed; without a zone it is the machine's.
         moment = datetime.datetime.fromisoformat(head + tail[len(digits):])
     except ValueError as error:
-        raise InvalidArgument(f'parsing time "{text}": not a time, a duration or seconds since 1970') from error
+        raise InvalidArgument(f'failed to parse value as time or duration: "{text}"') from error
     return int(moment.timestamp()) * 10**9 + int(digits[:9].ljust(9, "0"))

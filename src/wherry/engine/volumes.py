@@ -120,7 +120,7 @@ class Volumes:
                      labels: dict[str, str] | None = None) -> Volume:
         """Makes a volume, or returns the one of that name; without a name, an anonymous one.
 
-        Raises InvalidArgument for names and options, NotFound for a driver, Conflict for a volume with other options.
+        Whatever the options, as dockerd does. Raises InvalidArgument for names and options, NotFound for a driver.
         """
         if driver not in ("", DRIVER):
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -134,8 +134,6 @@ class Volumes:
             raise InvalidArgument(f"create {name}: {error.message}") from error
         async with self._lock:
             if existing := self._volumes.get(name):
-                if options and options != (existing.options or {}):
-                    raise Conflict(f"create {name}: conflict: volume already exists with other options")
                 return existing
             volume = await self._pool.run(_make, self._folder, name, _Kept(labels, options), device)
             self._volumes[name] = volume

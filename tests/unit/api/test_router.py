@@ -14,6 +14,7 @@ from wherry import errors
 from wherry.api.docker import status
 from wherry.api.docker.http import Answer, Headers, Query, Request, Response
 from wherry.api.docker.router import Route, Router, check_version, split_version
+from wherry.api.docker.server import http_date
 from wherry.errors import InvalidArgument, NotFound
 
 
@@ -118,3 +119,8 @@ def test_a_router_is_a_handler() -> None:
 
 async def _call(request: Request) -> Answer:
     return await ROUTER(request)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(784887151, "Tue, 15 Nov 1994 08:12:31 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT")])
+def test_http_dates(seconds: int, text: str) -> None:
+    assert http_date(seconds) == text

@@ -38,7 +38,7 @@ def routes() -> list[Route]:
         Route("POST", "/swarm/init", _unsupported("swarm mode")),
         Route("POST", "/swarm/join", _unsupported("swarm mode")),
         Route("POST", "/swarm/leave", _not_in_a_swarm),
-        Route("POST", "/swarm/unlock", _not_in_a_swarm),
+        Route("POST", "/swarm/unlock", _no_manager),
         Route("GET", "/plugins", _no_plugins),
         Route("GET", "/plugins/privileges", _unsupported("managed plugins")),
         Route("POST", "/plugins/pull", _unsupported("managed plugins")),

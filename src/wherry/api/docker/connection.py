@@ -45,8 +45,10 @@ log = logging.getLogger("wherry.api")
 class Owner(Protocol):
     """Whom a connection serves: the server."""
 
-    headers: tuple[tuple[str, str], ...]
-    """Sent with every answer."""
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Sent with every answer."""
+        ...
 
     def handle(self, request: Request) -> Awaitable[Answer]:
         """The router."""

@@ -210,8 +210,9 @@ class Images:
         query = request.query
         source = query.text("fromSrc")
         if source != "-":
-            raise Unsupported("importing from a URL is not supported: send the tar as the body, with fromSrc=-"
-                              if source else "neither \"fromImage\" nor \"fromSrc\" is given")
+            if not source:
+                raise InvalidArgument("neither \"fromImage\" nor \"fromSrc\" is given")
+            raise Unsupported("importing from a URL is not supported: send the tar as the body, with fromSrc=-")
         reference = named(query.text("repo"), query.text("tag")).with_default_tag() if query.text("repo") else None
         config = import_config(query.texts("changes"))
         lines = Lines()

@@ -7,6 +7,7 @@ the daemon can end in order, or when nobody has asked for anything for a while.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from wherry.api.docker.connection import Connection
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from wherry.api.docker.http import Answer, Request
 
 BACKLOG = 1024
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Server:
@@ -27,7 +30,8 @@ class Server:
 
     def __init__(self, handle: Callable[[Request], Awaitable[Answer]], headers: tuple[tuple[str, str], ...]) -> None:
         self._handle = handle
-        self.headers = headers
+        self._fixed = headers
+        self._dated: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
         self._connections: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
         self._idle = asyncio.Event()
@@ -66,7 +70,15 @@ class Server:
             for connection in tuple(self._connections):
                 connection.cancel()
 
-    # -- what connections tell (connection.Owner)
+    # -- what connections ask and tell (connection.Owner)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Sent with every answer; the date is made once a second."""
+        now = int(time.time())
+        if self._dated[0] != now:
+            self._dated = (now, (*self._fixed, ("Date", http_date(now))))
+        return self._dated[1]
 
     def handle(self, request: Request) -> Awaitable[Answer]:
         """The router's answer."""
@@ -92,3 +104,9 @@ class Server:
         self.last_activity = asyncio.get_running_loop().time()
         if not self.requests_under_way:
             self._idle.set()
+
+
+def http_date(seconds: int) -> str:
+    """`Tue, 15 Nov 1994 08:12:31 GMT`, RFC 9110 section 5.6.7; whatever the locale (and without importing `email`)."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
+    return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{second:02} GMT"

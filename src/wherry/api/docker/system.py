@@ -32,6 +32,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/info", system.info),
         Route("POST", "/auth", system.auth),
         Route("GET", "/system/df", system.disk_usage),
+        Route("OPTIONS", "/{anything:path}", system.options),
     ]
 
 
@@ -49,13 +50,17 @@ class System:
         del request
         return self._pong
 
+    async def options(self, request: Request) -> Answer:
+        """Nothing, for whoever asks in advance, as dockerd answers."""
+        del request
+        return Response(200)
+
     async def version(self, request: Request) -> Answer:
         """What the daemon is."""
+        del request
         shown = self._engine.info.version()
         shown["ApiVersion"], shown["MinAPIVersion"] = spell(NEWEST), spell(OLDEST)
         shown["Components"][0]["Details"] |= {"ApiVersion": spell(NEWEST), "MinAPIVersion": spell(OLDEST)}
-        if request.version < (1, 35):
-            del shown["Platform"], shown["Components"]
         return Response.json(shown)
 
     async def info(self, request: Request) -> Answer:
@@ -89,9 +94,8 @@ class System:
                                                       "RefCount": len(engine.volumes.users(one.name))}}
                 for one in engine.volumes.rows(Filters())]
         if not wanted or "build-cache" in wanted:
-            shown["BuildCache"] = []
-            if request.version < (1, 52):
-                shown["BuilderSize"] = 0
+            shown["BuildCache"] = None
+            shown["BuilderSize"] = 0
         return Response(200, msgspec.json.encode(shown) + b"\n", JSON)
 
     async def _containers(self, request: Request) -> msgspec.Raw:
@@ -109,16 +113,19 @@ class System:
 
 def info_for(shown: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
     """`GET /info` as a version of the API has it, from the newest one's."""
-    removed: list[str] = []
-    if version < (1, 49):
-        shown |= {"BridgeNfIptables": True, "BridgeNfIp6tables": True}
-        removed.append("FirewallBackend")
-    if version < (1, 44):
-        removed.append("CDISpecDirs")
+    shown = dict(shown)
+    nothing: dict[str, list[str]] = {"AllowNondistributableArtifactsCIDRs": [], "AllowNondistributableArtifactsHostnames": []}
+    if version < (1, 25):
+        shown["SecurityOptions"] = [one.partition(",")[0].removeprefix("name=") for one in shown["SecurityOptions"]]
+        shown["ExecutionDriver"] = "<not supported>"
     if version < (1, 42):
-        shown |= {"KernelMemory": False, "KernelMemoryTCP": False, "ClusterStore": "", "ClusterAdvertise": ""}
-    if version < (1, 41):
-        removed += ["CgroupVersion", "DefaultAddressPools"]
-    if version < (1, 39):
-        removed.append("Warnings")
-    return {name: value for name, value in shown.items() if name not in removed}
+        shown |= {"KernelMemory": True, "KernelMemoryTCP": True}
+    if version < (1, 44):
+        del shown["CDISpecDirs"]
+    if version < (1, 47):
+        shown["RegistryConfig"] = {**nothing, **shown["RegistryConfig"]}
+    if version < (1, 49):
+        del shown["FirewallBackend"]
+    if version >= (1, 50):
+        del shown["BridgeNfIptables"], shown["BridgeNfIp6tables"]
+    return shown
