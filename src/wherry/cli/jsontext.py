@@ -42,7 +42,7 @@ def number(value: float) -> str:
 
 
 def _write(value: Json, parts: list[str], indent: str, line: str) -> None:
-    if value is None:
+    if value is None or getattr(value, "is_nil", False):
         parts.append("null")
     elif value is True or value is False:
         parts.append("true" if value else "false")

@@ -271,7 +271,7 @@ def filter_pair(text: str) -> tuple[str, str]:
     """`name=value` of `--filter`; the name is lower case and trimmed."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"invalid filter '{text}'")
+        raise ValueError("bad format of filter (expected name=value)")
     return name.strip().lower(), value.strip()
 
 

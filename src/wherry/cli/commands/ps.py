@@ -85,7 +85,7 @@ VIEW = View(
         "Platform": "PLATFORM"},
     table=("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"),
     methods={"Label": lambda item, _how, arguments: (item.get("Labels") or {}).get(arguments[0], "")},
-    go_type="*formatter.ContainerContext",
+    go_type="*formatter.ContainerContext", complaints=("failed to parse template", "failed to execute template"),
     raw="container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{.State}}\nstatus: {{.Status}}\n"
         "names: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n")
 

@@ -53,10 +53,15 @@ def _templated(call: Invocation, template: str, value: dict[str, Any]) -> None:
         call.streams.line(dumps(value))
         return
     from wherry.cli.template import TemplateError, parse
+    from wherry.cli.template.structures import Struct
     try:
-        call.streams.line(parse(template).execute(value))
+        parsed = parse(template, name="version")
     except TemplateError as wrong:
-        raise CommandFailed(f"template parsing error: {wrong.message}" if "executing" not in wrong.message else wrong.message, 64 if "executing" not in wrong.message else 1) from None
+        raise CommandFailed(f"template parsing error: {wrong.message}", 64) from None
+    try:
+        call.streams.line(parsed.execute(Struct(value, "system.versionInfo", {"Client": "system.clientVersion", "Server": "types.Version"})))
+    except TemplateError as wrong:
+        raise CommandFailed(wrong.message) from None
 
 
 def _fill(server: dict[str, Any]) -> None:

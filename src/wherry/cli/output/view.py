@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class View(Record):
     """`fields` computes each column from (item, how); `headers` names the columns; `methods` are fields with arguments.
 
+    `complaints` go before the message of a template that cannot be parsed, or executed.
     `table` are the columns without `--format`; `go_type` is what Go calls a row in its errors; `raw` is what `--format raw` stands for.
     """
 
@@ -23,7 +24,7 @@ class View(Record):
     go_type: str
     methods: Mapping[str, Callable[[Any, How, list[Any]], Any]] = {}  # noqa: RUF012 - never changed
     raw: str = ""
-    identifier: str = "ID"
+    complaints: tuple[str, str] = ("template parsing error", "template parsing error")
 
 
 class How(Record):
@@ -105,12 +106,12 @@ def _templated(view: View, items: Sequence[Any], how: How, text: str) -> str:
     try:
         template = parse(body)
     except TemplateError as wrong:
-        raise CommandFailed(f"failed to parse template: {wrong.message}" if False else f"template parsing error: {wrong.message}") from None
+        raise CommandFailed(f"{view.complaints[0]}: {wrong.message}") from None
     try:
         rows = [template.execute(Row(view, item, how)) + "\n" for item in items]
         if not is_table:
             return "".join(rows)
         header = parse(body, header=True).execute(_Header(view.headers)) + "\n"
     except TemplateError as wrong:
-        raise CommandFailed(wrong.message) from None
+        raise CommandFailed(f"{view.complaints[1]}: {wrong.message}") from None
     return tabbed(header + "".join(rows))

@@ -36,7 +36,8 @@ class _Continue(Exception):  # noqa: N818 - a jump
 class Template:
     """A parsed template. `strict` makes a missing name of a map an error, as docker's inspect does; `header` leaves texts as they are."""
 
-    def __init__(self, text: str, *, strict: bool = False, header: bool = False) -> None:
+    def __init__(self, text: str, *, strict: bool = False, header: bool = False, name: str = "") -> None:
+        self.name = name
         self.functions = {**FUNCTIONS, **HEADER_FUNCTIONS} if header else FUNCTIONS
         self._source = text
         reader = tree.Parser(text, self.functions)
@@ -47,7 +48,7 @@ class Template:
     def execute(self, value: Any) -> str:
         """The text for one value. Raises TemplateError with what was written before in `partial`."""
         out: list[str] = []
-        run = _Run(self, out)
+        run = _Run(self, out, self.name)
         try:
             run.walk(self._nodes, value, [("$", value)])
         except RecursionError:
@@ -63,9 +64,9 @@ class Template:
         return offset - (self._source.rfind("\n", 0, offset) + 1)
 
 
-def parse(text: str, *, strict: bool = False, header: bool = False) -> Template:
+def parse(text: str, *, strict: bool = False, header: bool = False, name: str = "") -> Template:
     """Parses a template. Raises TemplateError."""
-    return Template(text, strict=strict, header=header)
+    return Template(text, strict=strict, header=header, name=name)
 
 
 class _Run:
@@ -77,7 +78,7 @@ class _Run:
     def fail(self, node: Any, message: str) -> TemplateError:
         place = f"{node.line}:{self.template.column(node.column)}"
         shown = node.text if len(node.text) <= 20 else node.text[:20] + "..."
-        return TemplateError(f"template: {self.name}:{place}: executing {go_quote(self.name)} at <{shown}>: {message}")
+        return TemplateError(f"template: {self.template.name}:{place}: executing {go_quote(self.name)} at <{shown}>: {message}")
 
     def walk(self, nodes: tuple[Any, ...], dot: Any, variables: list[tuple[str, Any]]) -> None:
         scope = len(variables)
