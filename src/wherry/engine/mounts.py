@@ -86,6 +86,8 @@ def parse_bind(text: str, volume_driver: str = "") -> MountRecord:
                            spec=MountSpec(type="bind", source=source, target=destination, read_only=not writable))
     if any(word in PROPAGATIONS for word in words):
         raise InvalidArgument(f"invalid mode: {mode}")
+    if len(source) == 1:
+        raise InvalidArgument(f"create {source}: volume name is too short, names should be at least two alphanumeric characters")
     if source and not VOLUME_NAME.fullmatch(source):
         raise InvalidArgument(
             f'create {source}: "{source}" includes invalid characters for a local volume name, only '
