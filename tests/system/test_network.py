@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -809,3 +810,41 @@ def test_bridge_that_was_made_anew_is_noticed(lab: Lab) -> None:
     lab.held["after"]["net"] = lab.controller.attach(endpoint, lab.sandbox("after", "d" * 64))
     assert endpoint.ipv4_address in space.command("ip", "addr")
     subprocess.run(["ip", "link", "delete", network.interface], check=True)
+
+
+def test_a_thousand_ports(lab: Lab, neighbour: Space) -> None:
+    requests = tuple(PortRequest(container_port=10000 + number, host_port=20000 + number) for number in range(1000))
+    space = lab.run("wide", ports=requests)
+    assert len({port.host_port for port in lab.ports["wide"]}) == 1000
+    for number in (0, 500, 999):
+        server = space.socket(bind=("0.0.0.0", 10000 + number))
+        talk(neighbour.socket(), server, (HOST, 20000 + number))
+        with local() as client:
+            talk(client, server, ("127.0.0.1", 20000 + number))
+    lab.end("wide")
+    listed = subprocess.run(["nft", "list", "map", "ip", "wherry", "published"], capture_output=True, text=True, check=True).stdout
+    assert "elements" not in listed
+    assert lab.proxy.list()["owners"] == []
+
+
+def test_proxy_keeps_no_descriptors_of_what_has_ended(lab: Lab) -> None:
+    space = lab.run("leaks", ports=(PortRequest(container_port=80, host_port=8400),
+                                    PortRequest(container_port=53, host_port=8400, protocol="udp")))
+    server = space.socket(bind=("0.0.0.0", 80))
+    folder = f"/proc/{lab.proxy.list()['pid']}/fd"
+    before = len(os.listdir(folder))
+    for _ in range(20):
+        clients = [local() for _ in range(10)]
+        for client in clients:
+            talk(client, server, ("127.0.0.1", 8400))
+            client.close()
+    for _ in range(5):
+        with local() as client:  # the container's side goes first
+            client.connect(("127.0.0.1", 8400))
+            server.accept()[0].close()
+            assert client.recv(1) == b""
+    lab.proxy.list()  # its turn comes after what was closed before
+    deadline = time.monotonic() + WAIT_S
+    while len(os.listdir(folder)) > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

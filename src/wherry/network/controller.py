@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     SandboxOpener = Callable[[str], AbstractContextManager[Sandbox | None]]
 
 NO_BRIDGE = "none"
+PORTS_AT_ONCE = 64  # how many requests' sockets are open here at one time
 
 
 class Controller:
@@ -265,16 +266,15 @@ class Controller:
             return ()
         default = network.host_binding_ipv4 or self._config.default_bind_address
         default = "" if default == ANY_IPV4 else default
-        claims: list[Claim] = []
+        published: list[PublishedPort] = []
         try:
-            for request in requests:
-                claims += self._ports.claim(endpoint.id, request, default)
-            published = tuple(claim.port for claim in claims)
+            for start in range(0, len(requests), PORTS_AT_ONCE):
+                published += self._hold(endpoint, requests[start : start + PORTS_AT_ONCE], default)
             self._firewall.add_ports(self._rules(endpoint, published))
-            self._hand_over(endpoint, claims)
-            self._places.add_ports(endpoint, published)
+            self._places.add_ports(endpoint, tuple(published))
         except BaseException as error:
-            self._firewall.delete_ports(self._rules(endpoint, (claim.port for claim in claims)))
+            self._firewall.delete_ports(self._rules(endpoint, published))
+            self._places.close_sockets(endpoint.id)
             if self._proxy:
                 with contextlib.suppress(Unavailable):
                     self._proxy.close_ports((endpoint.id,))
@@ -283,11 +283,7 @@ class Controller:
                 raise PortUnavailable("driver failed programming external connectivity on endpoint "
                                       f"{endpoint.container_name} ({endpoint.id}): {error}") from error
             raise
-        finally:
-            for claim in claims:
-                if claim.socket:
-                    claim.socket.close()  # the proxy, or the table of places, has a copy
-        return published
+        return tuple(published)
 
     def unpublish(self, endpoint: Endpoint) -> None:
         """Takes all ports of an endpoint back. Idempotent."""
@@ -358,13 +354,23 @@ class Controller:
     def _rules(self, endpoint: Endpoint, ports: Iterable[PublishedPort]) -> tuple[ruleset.PortRule, ...]:
         return tuple(rule for rule in (self._rule(endpoint, port) for port in ports) if rule)
 
-    def _hand_over(self, endpoint: Endpoint, claims: list[Claim]) -> None:
-        with_socket = [claim for claim in claims if claim.socket]
-        if not self._proxy:
-            self._places.keep_sockets(endpoint.id, tuple(os.dup(claim.socket.fileno()) for claim in with_socket if claim.socket))
-            return
-        self._proxy.ports((_entry(endpoint, claim.port, serve=self._config.userland_proxy) for claim in with_socket),
-                          (claim.socket.fileno() for claim in with_socket if claim.socket))
+    def _hold(self, endpoint: Endpoint, requests: tuple[PortRequest, ...], default: str) -> list[PublishedPort]:
+        """Claims ports and gives their sockets to the proxy, or keeps them where there is none."""
+        claims: list[Claim] = []
+        try:
+            for request in requests:
+                claims += self._ports.claim(endpoint.id, request, default)
+            held = [(claim.port, claim.socket.fileno()) for claim in claims if claim.socket]
+            if self._proxy:
+                self._proxy.ports((_entry(endpoint, port, serve=self._config.userland_proxy) for port, _ in held),
+                                  (fd for _, fd in held))
+            else:
+                self._places.keep_sockets(endpoint.id, tuple(os.dup(fd) for _, fd in held))
+        finally:
+            for claim in claims:
+                if claim.socket:
+                    claim.socket.close()  # the proxy, or the table of places, has a copy
+        return [claim.port for claim in claims]
 
     def _visible(self, container_id: str) -> tuple[Network, ...]:
         """The user-defined networks on which a container is attached: whose names it may ask for."""

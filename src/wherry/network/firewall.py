@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from wherry.linux.netlink import Socket
     from wherry.network.model import NetworkConfig
 
+LEGACY_NOTE = (
+    "iptables-legacy has a filter table, which is not seen from here: if its FORWARD chain drops, accept the bridges there: "
+    "iptables-legacy -I FORWARD -i BRIDGE -j ACCEPT, and with -o"
+)
 _UDP = 17
 
 
@@ -41,6 +45,7 @@ class Firewall:
         self._ports: dict[tuple[str, str, int], ruleset.PortRule] = {}
         self._places: tuple[foreign.Place, ...] = ()
         self._warnings: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
 
     def open(self) -> None:
         """Loads nft and looks whose table it is. Raises Conflict when it is another daemon's."""
@@ -57,6 +62,8 @@ class Firewall:
                               "install libnftables1"),)
             return
         self._netfilter = nftables.open_netfilter()
+        if "filter" in foreign.legacy_tables():
+            self._notes = (LEGACY_NOTE,)
         wanted = ruleset.owner_chain(self._owner)
         owners = [entry["chain"]["name"] for entry in self._nft.list_json("list chains ip")
                   if "chain" in entry and entry["chain"]["table"] == self._table
@@ -90,7 +97,7 @@ class Firewall:
         with self._lock:
             places = tuple(f"accepting rules for {', '.join(rules.interface for rules in self._bridges)} are kept in the chain "
                            f"{place}, which drops what it does not know" for place in self._places if self._bridges)
-            return self._warnings + places
+            return self._notes + self._warnings + places
 
     def set(self, bridges: Iterable[ruleset.BridgeRules], ports: Iterable[ruleset.PortRule] | None = None) -> None:
         """Makes the rules say this; without `ports` those that are stay. Raises OSError; the kernel's rules stay as they were."""

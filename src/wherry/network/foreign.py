@@ -58,6 +58,15 @@ def find(chains: Iterable[dict[str, Any]], own_table: str) -> Foreign:
     return Foreign(places=tuple(places), managers=tuple(managers))
 
 
+def legacy_tables() -> tuple[str, ...]:
+    """The tables of the kernel's older iptables in this namespace, which nftables does not see."""
+    try:
+        with open("/proc/net/ip_tables_names") as names:
+            return tuple(names.read().split())
+    except OSError:  # the kernel has none, or does not say
+        return ()
+
+
 def insert_text(place: Place, interfaces: Iterable[str]) -> str:
     """A transaction with two rules per bridge, written as iptables-nft writes them, so that iptables can still list the table."""
     return "".join(

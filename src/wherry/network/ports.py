@@ -46,7 +46,7 @@ class Ports:
         self._ephemeral = ephemeral
         self._serves_ipv6 = serves_ipv6
         self._lock = Lock()
-        self._owners: dict[PublishedPort, str] = {}
+        self._owners: dict[tuple[str, int], dict[PublishedPort, str]] = {}
         self._last = 0
 
     def claim(self, owner: str, request: PortRequest, default_host_ip: str) -> tuple[Claim, ...]:
@@ -79,17 +79,18 @@ class Ports:
     def mark(self, owner: str, port: PublishedPort) -> None:
         """A port is in use by a container that runs on from before; its socket is the proxy's."""
         with self._lock:
-            self._owners[port] = owner
+            self._put(owner, port)
 
     def of(self, owner: str) -> tuple[PublishedPort, ...]:
         """The ports of an owner."""
         with self._lock:
-            return tuple(port for port, who in self._owners.items() if who == owner)
+            return tuple(port for ports in self._owners.values() for port, who in ports.items() if who == owner)
 
     def release(self, owner: str) -> None:
         """Forgets the ports of an owner."""
         with self._lock:
-            self._owners = {port: who for port, who in self._owners.items() if who != owner}
+            kept = ((key, {port: who for port, who in ports.items() if who != owner}) for key, ports in self._owners.items())
+            self._owners = {key: ports for key, ports in kept if ports}
 
     def _host_ips(self, request: PortRequest, default_host_ip: str) -> tuple[str, ...]:
         if request.protocol not in PROTOCOLS:
@@ -110,7 +111,7 @@ class Ports:
             for host_ip in host_ips:
                 published = PublishedPort(container_port=request.container_port, protocol=request.protocol,
                                           host_ip=host_ip, host_port=port)
-                if any(_collide(published, other) for other in self._owners):
+                if any(_collide(published.host_ip, other.host_ip) for other in self._owners.get((request.protocol, port), ())):
                     raise PortUnavailable(f"Bind for {host_ip}:{port} failed: port is already allocated")
                 sock = _bind(published) if request.protocol != "sctp" else None
                 if sock:
@@ -118,8 +119,11 @@ class Ports:
                 claims.append(Claim(port=published, socket=sock))
             undo.pop_all()
         for claim in claims:
-            self._owners[claim.port] = owner
+            self._put(owner, claim.port)
         return tuple(claims)
+
+    def _put(self, owner: str, port: PublishedPort) -> None:
+        self._owners.setdefault((port.protocol, port.host_port), {})[port] = owner
 
 
 def _bind(port: PublishedPort) -> _socket.socket:
@@ -133,9 +137,6 @@ def _bind(port: PublishedPort) -> _socket.socket:
             f"bind: {(error.strerror or str(error)).lower()}") from error
 
 
-def _collide(one: PublishedPort, other: PublishedPort) -> bool:
-    if (one.protocol, one.host_port) != (other.protocol, other.host_port):
-        return False
-    if (":" in one.host_ip) != (":" in other.host_ip):
-        return False
-    return one.host_ip == other.host_ip or {one.host_ip, other.host_ip} & {ANY_IPV4, ANY_IPV6} != set()
+def _collide(one: str, other: str) -> bool:
+    """Whether two host addresses cannot have the same port: they are the same, or one means all of the other's family."""
+    return (":" in one) == (":" in other) and (one == other or not {one, other}.isdisjoint((ANY_IPV4, ANY_IPV6)))
