@@ -12,6 +12,7 @@ import json
 import os
 import posixpath
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 from wherry.errors import DataLoss, InvalidArgument, NotFound
 from wherry.oci.digest import hex_of, next_chain_id
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MAX_JSON = 8 << 20
 _MAX_NESTED = 3
+_THREADS = 2
 
 
 class Progress(Record):
@@ -128,12 +130,12 @@ class Spool:
             raise InvalidArgument(f'invalid archive: "{name}" is larger than {MAX_JSON} bytes')
         return os.pread(self._fd, found[1], found[0])
 
-    def open(self, name: str, progress: Callable[[int], None]) -> SpooledFile:
+    def open(self, name: str, progress: Callable[[int], None], *, hashed: bool) -> SpooledFile:
         """A file, to be read. Raises InvalidArgument when it is missing."""
         found = self.place(name)
         if found is None:
             raise InvalidArgument(f'invalid archive: "{name}" is missing')
-        return SpooledFile(self._fd, found[0], found[1], progress)
+        return SpooledFile(self._fd, found[0], found[1], progress, hashed)
 
     def close(self) -> None:
         """Gives the room on the disk back."""
@@ -149,14 +151,14 @@ class Spool:
 
 
 class SpooledFile:
-    """A stretch of the spool, hashed while it is read."""
+    """A stretch of the spool, hashed while it is read where that is wanted."""
 
-    def __init__(self, fd: int, offset: int, size: int, progress: Callable[[int], None]) -> None:
+    def __init__(self, fd: int, offset: int, size: int, progress: Callable[[int], None], hashed: bool) -> None:
         self._fd = fd
         self._offset = offset
         self._left = size
         self._progress = progress
-        self.sha256 = hashlib.sha256()
+        self.sha256 = hashlib.sha256() if hashed else None
         self.size = size
 
     def read(self, size: int = -1, /) -> bytes:
@@ -165,7 +167,8 @@ class SpooledFile:
         data = os.pread(self._fd, size, self._offset)
         self._offset += len(data)
         self._left -= len(data)
-        self.sha256.update(data)
+        if self.sha256 is not None:
+            self.sha256.update(data)
         self._progress(self.size - self._left)
         return data
 
@@ -195,15 +198,23 @@ class Loader:
         self, lease: Lease, spool: Spool, planned: tuple[PlannedImage, ...], progress: Callable[[Progress], None]
     ) -> dict[str, Staged]:
         """Unpacks the layers that the store does not have; by chain id."""
-        staged: dict[str, Staged] = {}
+        missing: dict[str, tuple[int, str, Blob]] = {}
         for image in planned:
             chain = ""
             for number, (diff_id, blob) in enumerate(zip(image.config.diff_ids, image.layers, strict=True)):
                 chain = next_chain_id(chain, diff_id)
-                if chain in staged or self._hold(lease, chain):
-                    continue
-                staged[chain] = _stage_one(lease, spool, blob, number, diff_id, progress)
-        return staged
+                if chain not in missing and not self._hold(lease, chain):
+                    missing[chain] = (number, diff_id, blob)
+        # Half of the work (hashing, files) is done without the interpreter's lock, so a second thread pays.
+        with ThreadPoolExecutor(_THREADS, "load") as pool:
+            waiting = {
+                chain: pool.submit(_stage_one, lease, spool, blob, number, diff_id, progress)
+                for chain, (number, diff_id, blob) in missing.items()
+            }
+            try:
+                return {chain: one.result() for chain, one in waiting.items()}
+            finally:
+                pool.shutdown(cancel_futures=True)  # waits for those that run: the lease drops what they made
 
     def _hold(self, lease: Lease, chain: str) -> Layer | None:
         try:
@@ -259,12 +270,12 @@ def _stage_one(lease: Lease, spool: Spool, blob: Blob, number: int, diff_id: str
     def told(current: int) -> None:
         progress(Progress(id=short, current_bytes=current, total_bytes=size))
 
-    file = spool.open(blob.name, told)
+    file = spool.open(blob.name, told, hashed=blob.digest not in ("", diff_id))
     size = file.size
     one = lease.stage(file)
     while file.read(CHUNK):
         pass
-    if blob.digest and file.sha256.hexdigest() != hex_of(blob.digest):
+    if file.sha256 is not None and file.sha256.hexdigest() != hex_of(blob.digest):
         raise DataLoss(f'invalid archive: "{blob.name}" is not what its digest says')
     if one.diff_id != diff_id:
         raise DataLoss(f'invalid diffID for layer {number}: expected "{diff_id}", got "{one.diff_id}"')

@@ -99,7 +99,7 @@ class ImageArchive:
             yield bytes(end)
 
     def load(self, stream: Readable, progress: Callable[[Progress], None] | None = None) -> tuple[Loaded, ...]:
-        """Takes in every image of a docker-archive or OCI layout (plain, gzip, zstd, bzip2 or xz).
+        """Takes in every image of a docker-archive or OCI layout (compressed or not); several threads tell `progress`.
 
         All of them are unpacked and checked before the first becomes an image. Raises InvalidArgument or DataLoss when the
         archive or something in it is not what it says, OSError when the disk is full; nothing is left then.

@@ -340,7 +340,7 @@ class LayerStore:
 
     def _unpack(self, stream: Readable, diff: str, note: str, cache_id: str) -> tuple[str, int]:
         _, plain = decompress(stream)
-        reader = TarReader(plain)
+        reader = TarReader(plain, hashed=True)
         with SplitNotes(f"{note}/{TAR_SPLIT}", f"{self._root.overlay.path}/{cache_id}/replaced", reader) as notes:
             unpacker = Unpacker(diff, whiteouts=True, notes=notes)
             unpacker.run(reader)

@@ -32,24 +32,25 @@ MAX_EXTENSION = 1 << 20
 
 
 class Source:
-    """Bytes of a stream, buffered and hashed as they are taken."""
+    """Bytes of a stream, buffered, and hashed as they come where that is wanted."""
 
-    def __init__(self, stream: Readable) -> None:
+    def __init__(self, stream: Readable, hashed: bool) -> None:
         self._stream = stream
-        self._sha256 = hashlib.sha256()
+        self._sha256 = hashlib.sha256() if hashed else None
         self._buffer = b""
         self._at = 0
         self.taken = 0
 
     @property
     def digest(self) -> str:
-        """`sha256:…` of everything that came out of the stream so far."""
-        return "sha256:" + self._sha256.hexdigest()
+        """`sha256:…` of everything that came out of the stream so far, "" when it is not hashed."""
+        return "sha256:" + self._sha256.hexdigest() if self._sha256 else ""
 
     def _fill(self) -> bool:
         self._buffer = self._stream.read(CHUNK)
         self._at = 0
-        self._sha256.update(self._buffer)
+        if self._sha256:
+            self._sha256.update(self._buffer)
         return bool(self._buffer)
 
     def take(self, size: int) -> bytes:
@@ -78,10 +79,10 @@ class Source:
 
 
 class TarReader:
-    """Reads one archive, front to back."""
+    """Reads one archive, front to back; `hashed`: `source.digest` is wanted."""
 
-    def __init__(self, stream: Readable) -> None:
-        self.source = Source(stream)
+    def __init__(self, stream: Readable, hashed: bool = False) -> None:
+        self.source = Source(stream, hashed)
         self._raw: list[bytes] = []
         self._left = 0
         self._padding = 0
