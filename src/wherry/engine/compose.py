@@ -54,9 +54,6 @@ from wherry.errors import Unsupported
 from wherry.network.controller import Controller
 from wherry.network.model import NetworkConfig
 from wherry.network.proxy.client import ProxyClient
-from wherry.registry.endpoint import RegistryConfig
-from wherry.registry.pull import Stores
-from wherry.registry.service import Registries
 from wherry.shim.client import Zygote
 from wherry.store.distribution import Distribution
 from wherry.store.images import ImageStore
@@ -71,6 +68,7 @@ if TYPE_CHECKING:
 
     from wherry.engine.container import Container
     from wherry.engine.options import EngineOptions
+    from wherry.registry.service import Registries
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +92,9 @@ class Engine:
                              references=references, layers=layers)
         self.image_removal = ImageRemoval(pool=pool, events=self.events, containers=self.containers, rooms=self.images,
                                           images=image_store, references=references, layers=layers)
-        stores = Stores(layers=layers, images=image_store, references=references, distribution=Distribution(root),
-                        ingest=f"{root.temporary}/ingest")
         self.transfer = ImageTransfer(pool=pool, rooms=self.images, references=references,
                                       archive=ImageArchive(layers, image_store, references),
-                                      registries=lambda: self._registries(stores))
+                                      registries=lambda: self._registries(layers, image_store, references))
         # -- networks
         program = options.network.userland_proxy_path
         proxy = ProxyClient(options.run_folder, (program,) if program else ())
@@ -197,9 +193,16 @@ class Engine:
         self.info.reload(options)
         self.transfer.reload()
 
-    def _registries(self, stores: Stores) -> Registries:
+    def _registries(self, layers: LayerStore, images: ImageStore, references: ReferenceStore) -> Registries:
+        """Made when the first pull or push comes: the HTTP client alone takes a tenth of the daemon's start to import."""
+        from wherry.registry.endpoint import RegistryConfig
+        from wherry.registry.pull import Stores
+        from wherry.registry.service import Registries
+
         options = self.options
         config = RegistryConfig(insecure=options.insecure_registries, mirrors=options.registry_mirrors)
+        stores = Stores(layers=layers, images=images, references=references, distribution=Distribution(self.root),
+                        ingest=f"{self.root.temporary}/ingest")
         return Registries(config, stores, f"wherry/{__version__}", parallel_downloads=options.max_concurrent_downloads,
                           parallel_uploads=options.max_concurrent_uploads)
 
