@@ -87,6 +87,7 @@ class Engine:
         # -- what is stored
         layers, references = LayerStore(root), ReferenceStore(root)
         image_store, self.layers = ImageStore(root, layers), ContainerLayers(root, layers)
+        layers.collect_unclaimed()  # what a pull or load left that was killed between its layers and its image
         self.volumes = Volumes(pool=pool, events=self.events, containers=self.containers, folder=f"{data}/volumes")
         self.images = Images(pool=pool, events=self.events, containers=self.containers, images=image_store,
                              references=references, layers=layers)
