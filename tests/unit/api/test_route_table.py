@@ -1,0 +1,214 @@
+"""Every operation of the Engine API has a route here: an answer, or a refusal that names it.
+
+The list is our own transcript of the operations that the API's descriptions of 1.41 and 1.56 have; where those files lie beside
+the project, it is compared with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wherry.api.docker import absent
+from wherry.api.docker.api import router
+from wherry.api.docker.http import Headers, Query, Request
+from wherry.api.docker.router import Route, Router
+from wherry.api.docker.status import status_of
+from wherry.errors import WherryError
+
+OPERATIONS = """
+GET /containers/json
+POST /containers/create
+GET /containers/{id}/json
+GET /containers/{id}/top
+GET /containers/{id}/logs
+GET /containers/{id}/changes
+GET /containers/{id}/export
+GET /containers/{id}/stats
+POST /containers/{id}/resize
+POST /containers/{id}/start
+POST /containers/{id}/stop
+POST /containers/{id}/restart
+POST /containers/{id}/kill
+POST /containers/{id}/update
+POST /containers/{id}/rename
+POST /containers/{id}/pause
+POST /containers/{id}/unpause
+POST /containers/{id}/attach
+GET /containers/{id}/attach/ws
+POST /containers/{id}/wait
+DELETE /containers/{id}
+HEAD /containers/{id}/archive
+GET /containers/{id}/archive
+PUT /containers/{id}/archive
+POST /containers/prune
+GET /images/json
+POST /build
+POST /build/prune
+POST /images/create
+GET /images/{name}/json
+GET /images/{name}/attestations
+GET /images/{name}/history
+POST /images/{name}/push
+POST /images/{name}/tag
+DELETE /images/{name}
+GET /images/search
+POST /images/prune
+POST /auth
+GET /info
+GET /version
+GET /_ping
+HEAD /_ping
+POST /commit
+GET /events
+GET /system/df
+GET /images/{name}/get
+GET /images/get
+POST /images/load
+POST /containers/{id}/exec
+POST /exec/{id}/start
+POST /exec/{id}/resize
+GET /exec/{id}/json
+GET /volumes
+POST /volumes/create
+GET /volumes/{name}
+PUT /volumes/{name}
+DELETE /volumes/{name}
+POST /volumes/prune
+GET /networks
+GET /networks/{id}
+DELETE /networks/{id}
+POST /networks/create
+POST /networks/{id}/connect
+POST /networks/{id}/disconnect
+POST /networks/prune
+GET /plugins
+GET /plugins/privileges
+POST /plugins/pull
+GET /plugins/{name}/json
+DELETE /plugins/{name}
+POST /plugins/{name}/enable
+POST /plugins/{name}/disable
+POST /plugins/{name}/upgrade
+POST /plugins/create
+POST /plugins/{name}/push
+POST /plugins/{name}/set
+GET /nodes
+GET /nodes/{id}
+DELETE /nodes/{id}
+POST /nodes/{id}/update
+GET /swarm
+POST /swarm/init
+POST /swarm/join
+POST /swarm/leave
+POST /swarm/update
+GET /swarm/unlockkey
+POST /swarm/unlock
+GET /services
+POST /services/create
+GET /services/{id}
+DELETE /services/{id}
+POST /services/{id}/update
+GET /services/{id}/logs
+GET /tasks
+GET /tasks/{id}
+GET /tasks/{id}/logs
+GET /secrets
+POST /secrets/create
+GET /secrets/{id}
+DELETE /secrets/{id}
+POST /secrets/{id}/update
+GET /configs
+POST /configs/create
+GET /configs/{id}
+DELETE /configs/{id}
+POST /configs/{id}/update
+GET /distribution/{name}/json
+POST /session
+""".split("\n")[1:-1]
+
+# Beside the description: POST /grpc, and what dockerd has had for long.
+FURTHER = ("POST /grpc", "POST /build/cancel", "OPTIONS /anything", "GET /containers/{id}/checkpoints",
+           "POST /containers/{id}/checkpoints")
+SPECIFICATIONS = os.environ.get("WHERRY_ENGINE_API", "../shared/spec/engine-api")
+
+
+class Nobody:
+    """An engine that is not there: routes are listed without asking it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
+def find(routes: Router, operation: str) -> Route:
+    method, path = operation.split(" ")
+    return routes.find(Request(method, re.sub(r"\{\w+\}", "x", path), Query(), Headers(), None))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def routes() -> Router:
+    return router(Nobody())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, *FURTHER])
+def test_every_operation_has_a_route(routes: Router, operation: str) -> None:
+    find(routes, operation)
+
+
+@pytest.mark.parametrize("operation", ["GET /images/a/b/c:d/json", "POST /images/localhost:5000/a/b/tag",
+                                       "DELETE /images/localhost:5000/a/b", "GET /images/a/b/get", "POST /plugins/a/b/enable",
+                                       "GET /distribution/a/b/c/json"])
+def test_names_may_have_slashes(routes: Router, operation: str) -> None:
+    assert ":path}" in find(routes, operation).pattern
+
+
+def test_fixed_paths_are_not_taken_for_names(routes: Router) -> None:
+    for operation in ("GET /images/json", "GET /images/get", "POST /networks/create", "POST /volumes/prune",
+                      "POST /containers/prune", "GET /images/search"):
+        assert "{" not in find(routes, operation).pattern
+
+
+def test_no_route_is_listed_twice_or_hidden(routes: Router) -> None:
+    seen: set[tuple[str, str]] = set()
+    for route in routes.routes:
+        assert (route.method, route.pattern) not in seen, route
+        seen.add((route.method, route.pattern))
+        path = re.sub(r"\{\w+(:path)?\}", "x", route.pattern)
+        request = Request(route.method, path, Query(), Headers(), None)  # type: ignore[arg-type]
+        assert routes.find(request) is route
+
+
+@pytest.mark.parametrize("route", absent.routes(), ids=repr)
+def test_what_is_absent_is_refused_by_name(route: Route) -> None:
+    path = re.sub(r"\{\w+(:path)?\}", "x", route.pattern)
+    request = Request(route.method, path, Query(), Headers(), None)  # type: ignore[arg-type]
+    request.parameters = {"name": "x"}
+    if route.pattern == "/plugins" and route.method == "GET":
+        asyncio.run(answer(route, request))
+        return
+    with pytest.raises(WherryError) as raised:
+        asyncio.run(answer(route, request))
+    assert status_of(raised.value) in (404, 501, 503)
+    assert raised.value.message
+
+
+async def answer(route: Route, request: Request) -> None:
+    await route.handler(request)
+
+
+@pytest.mark.parametrize("name", ["v1.41.yaml", "v1.56-swagger.yaml"])
+def test_the_list_is_that_of_the_description(name: str) -> None:
+    yaml = pytest.importorskip("yaml")
+    path = Path(__file__).parents[3] / SPECIFICATIONS / name
+    if not path.exists():
+        pytest.skip(f"the description of the API ({name}) does not lie beside the project")
+    with path.open() as file:
+        found = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    operations = {f"{method.upper()} {re.sub(r'{[^}]+}', '{}', where)}" for where, methods in found["paths"].items()
+                  for method in methods if method in ("get", "post", "put", "delete", "head")}
+    assert operations - {re.sub(r"{[^}]+}", "{}", one) for one in OPERATIONS} == set()
