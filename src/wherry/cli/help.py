@@ -18,7 +18,7 @@ _SHOWN_EMPTY = {"map": "map[]", "uint16": "0", "ulimit": "[]"}
 def usage_lines(command: Command, name: str) -> str:
     """`Usage:  wherry ps [OPTIONS]` with the further lines where a command has them."""
     first = f"Usage:  {PROGRAM} {name}{' ' + command.usage if command.usage else ''}"
-    return "\n".join((first, *(f"\t{PROGRAM} {name} {more}" for more in command.more_usage)))
+    return "\n".join((first, *(f"\t{PROGRAM} {name.rpartition(' ')[0]}{' ' if ' ' in name else ''}{more}" for more in command.more_usage)))
 
 
 def wrap(text: str, indent: int, width: int) -> str:

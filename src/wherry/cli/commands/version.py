@@ -61,6 +61,7 @@ def _templated(call: Invocation, template: str, value: dict[str, Any]) -> None:
     try:
         call.streams.line(parsed.execute(Struct(value, "system.versionInfo", {"Client": "system.clientVersion", "Server": "types.Version"})))
     except TemplateError as wrong:
+        call.streams.line("")
         raise CommandFailed(wrong.message) from None
 
 
