@@ -126,6 +126,8 @@ def folders() -> Iterator[Wherryd]:
                 for container in daemon.get("/containers/json?all=1")[1] if daemon.answers() else ():
                     daemon.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
                 daemon.stop()
+            # A bridge outlives its daemon, and belongs to its data root: the next daemon of these tests has another one.
+            subprocess.run(["ip", "link", "delete", "wherry0"], capture_output=True, check=False)
 
 
 @contextlib.contextmanager
