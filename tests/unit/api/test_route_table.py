@@ -10,18 +10,20 @@ import asyncio
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from wherry.api.docker import absent
 from wherry.api.docker.api import router
 from wherry.api.docker.http import Headers, Query, Request
-from wherry.api.docker.router import Route, Router
 from wherry.api.docker.status import status_of
 from wherry.errors import WherryError
 
-OPERATIONS = """
+if TYPE_CHECKING:
+    from wherry.api.docker.router import Route, Router
+
+OPERATIONS = tuple("""
 GET /containers/json
 POST /containers/create
 GET /containers/{id}/json
@@ -130,7 +132,7 @@ DELETE /configs/{id}
 POST /configs/{id}/update
 GET /distribution/{name}/json
 POST /session
-""".split("\n")[1:-1]
+""".strip().splitlines())
 
 # Beside the description: POST /grpc, and what dockerd has had for long.
 FURTHER = ("POST /grpc", "POST /build/cancel", "OPTIONS /anything", "GET /containers/{id}/checkpoints",
