@@ -1,7 +1,7 @@
 """/sys/fs/cgroup of a container: what its «cgroup» mount shows, on v1 and v2, with and without a cgroup namespace.
 
-v1 has one mount per hierarchy below a tmpfs, v2 one mount. With a cgroup namespace the filesystem is mounted afresh and begins at the
-container's own group; without one, the group's folder of the host is bound there. cgroups(7), cgroup_namespaces(7).
+v1 has one mount per hierarchy below a tmpfs, v2 one mount. With a cgroup namespace the filesystem is mounted afresh and begins
+at the container's own group; without one, the group's folder of the host is bound there. cgroups(7), cgroup_namespaces(7).
 """
 
 from __future__ import annotations

@@ -32,6 +32,15 @@ def tell(connection: _socket.socket, word: bytes, descriptors: Iterable[int] = (
     unixsocket.send(connection, word, descriptors)
 
 
+def tell_init(connection: _socket.socket, word: bytes) -> None:
+    """Sends a step from the creator's side. When the init is gone, StartFailed with the reason that it left."""
+    try:
+        unixsocket.send(connection, word)
+    except OSError:
+        expect(connection, READY, "the init ended before it was ready")
+        raise
+
+
 def tell_failure(connection: _socket.socket, exit_code: int, message: str) -> None:
     """Says why there will be no program; best effort, the other side may be gone."""
     text = FAILED + jsontext.dumps({"exit_code": exit_code, "message": message[:30000]}).encode("utf-8", "surrogateescape")
@@ -41,9 +50,20 @@ def tell_failure(connection: _socket.socket, exit_code: int, message: str) -> No
         pass
 
 
+def receive(connection: _socket.socket) -> tuple[bytes, list[int]]:
+    """The next message and its descriptors; b"" at the end.
+
+    When the other side ended with words of ours unread, the kernel says ECONNRESET once, before what it had said itself.
+    """
+    try:
+        return unixsocket.receive(connection)
+    except ConnectionResetError:
+        return unixsocket.receive(connection)
+
+
 def expect(connection: _socket.socket, word: bytes, gone: str) -> list[int]:
     """Waits for a step and returns its descriptors. StartFailed for FAILED, and with `gone` at the end of the stream."""
-    data, descriptors = unixsocket.receive(connection)
+    data, descriptors = receive(connection)
     if data[:1] == FAILED:
         raise failure(data)
     if data[:1] != word:

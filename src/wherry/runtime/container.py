@@ -95,6 +95,8 @@ class Init:
     `pid` is the init's in the caller's pid namespace, `pidfd` stands for it, `start_time` in clock ticks since boot.
     `rtnetlink` is a NETLINK_ROUTE socket inside the container's new network namespace (None: no new one). `console` is the
     master of the program's terminal or None. Take a descriptor over by setting the attribute to None (or -1 for pidfd).
+    `channel`, `ready` and `on_started` belong to the runtime: the way to the init, whether it said that it waits, what
+    `start` ends with.
     """
 
     def __init__(self, pid: int, pidfd: int, start_time: int) -> None:
@@ -103,9 +105,9 @@ class Init:
         self.start_time = start_time
         self.rtnetlink: int | None = None
         self.console: int | None = None
-        self._channel: _socket.socket | None = None
-        self._ready = False
-        self._started: Callable[[], None] | None = None
+        self.channel: _socket.socket | None = None
+        self.ready = False
+        self.on_started: Callable[[], None] | None = None
 
     def wait_ready(self) -> None:
         """Waits until the init is set up and only `start` is missing. StartFailed when it could not be.
@@ -134,9 +136,9 @@ class Init:
             if fd is not None and fd >= 0:
                 os.close(fd)
         self.pidfd, self.rtnetlink, self.console = -1, None, None
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
 
 
 class Process(Record):

@@ -1,7 +1,7 @@
 """Creates a container: plans, forks the init into its namespaces, and stands by until it waits for `start`.
 
-The chart of the conversation is in `container`. What was made is undone in reverse when a step fails: the init ends, its cgroups and
-its state go.
+The chart of the conversation is in `container`. What was made is undone in reverse when a step fails: the init ends, its
+cgroups and its state go.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
 
     from wherry.linux.cgroup import Manager
     from wherry.linux.cgroup.layout import Layout
@@ -52,7 +51,9 @@ def create(request: CreateRequest) -> Init:
     fds: list[int] = [lock]
     try:
         plan = plan_init(request, config, bundle, group, layout, fds)
-        preload(plan.program, any(config.hooks.as_dict().values()), request.mode == "cold")
+        preload(
+            plan.program, hooks=any(config.hooks.as_dict().values()), cold=request.mode == "cold",
+            copies=any(step.copy_up for step in plan.rootfs.mounts))
         if request.mode == "cold":
             plan = plan.replace(fifo_fd=_make_fifo(request.root, request.id))
             fds.append(plan.fifo_fd)
@@ -165,33 +166,33 @@ def load_filter(config: Config, request: CreateRequest) -> Program | None:
 
 def wait_ready(init: Init) -> None:
     """See `Init.wait_ready`."""
-    if init._ready or init._channel is None:
+    if init.ready or init.channel is None:
         return
     try:
-        fds = channel.expect(init._channel, channel.READY, "the init ended before it was ready")
+        fds = channel.expect(init.channel, channel.READY, "the init ended before it was ready")
     except StartFailed:
-        init._channel.close()
-        init._channel = None
+        init.channel.close()
+        init.channel = None
         raise
-    init._ready = True
+    init.ready = True
     if fds:
         init.console = fds[0]
 
 
 def start(init: Init) -> None:
     """See `Init.start`."""
-    if init._channel is None:
+    if init.channel is None:
         raise Conflict("cannot start a container that has stopped")
     wait_ready(init)
     try:
-        channel.tell(init._channel, channel.START)
+        channel.tell(init.channel, channel.START)
     except OSError as error:
         raise StartFailed(f"{_START}the init ended before it was started") from error
-    data, _ = unixsocket.receive(init._channel)
-    init._channel.close()
-    init._channel = None
-    if init._started is not None:
-        init._started()
+    data, _ = channel.receive(init.channel)
+    init.channel.close()
+    init.channel = None
+    if init.on_started is not None:
+        init.on_started()
     if data:
         raise channel.failure(data)
 
@@ -234,16 +235,15 @@ def _fork(
     request: CreateRequest, config: Config, bundle: str, plan: InitPlan, group: Manager, fds: list[int],
     undo: list[Callable[[], None]],
 ) -> Init:
+    """The init, made and followed until the caller can go on. `undo` is done in reverse when a later step fails."""
     resources = allow_default_devices(config.linux.resources or {})
+    undo.append(group.remove)
     cgroup_fd = None
-    joined = False
     if group.version == "v2":
         group.create(resources)
-        undo.append(group.remove)
         cgroup_fd = group.folder_fd()
         if cgroup_fd is not None:
             fds.append(cgroup_fd)
-            joined = True
     connection, other = unixsocket.pair()
     now = State(id=request.id, status="creating", pid=0, bundle=bundle, annotations=config.annotations)
     try:
@@ -254,51 +254,62 @@ def _fork(
     finally:
         other.close()
     init = Init(pid, pidfd, process.start_time(pid))
-    init._channel = connection
+    init.channel = connection
     undo.append(lambda: _end(init))
-    if plan.new & namespace.CLONE_NEWUSER:
-        _map_ids(pid, config)
-        for name, soft, hard in plan.program.credentials.rlimits:
-            rlimit.set_(name, soft, hard, pid)
-        channel.tell(connection, channel.MAPPED)
-    if plan.new & namespace.CLONE_NEWNET:
-        init.rtnetlink = channel.expect(connection, channel.NETWORK, "the init ended before its network was made")[0]
-    if not joined:
+    _settle(init, config, plan)
+    if cgroup_fd is None:
+        # v1: while the init mounts. Its first move into a cgroup waits for milliseconds in the kernel, here and not there.
         if group.version != "v2":
-            undo.append(group.remove)
             group.create(resources)
         group.join(pid)
-    if plan.program.credentials.oom_score_adj is not None:
-        _set_oom_score(pid, plan.program.credentials.oom_score_adj)
-    channel.tell(connection, channel.JOINED)
-    saved = _save(request, config, bundle, plan, init)
+    channel.tell_init(connection, channel.JOINED)
+    _save(request, config, bundle, plan, init)
+    told = now.replace(pid=pid)
     if config.hooks.prestart or config.hooks.create_runtime:
-        from wherry.runtime.hooks import run_hooks
-
-        channel.expect(connection, channel.MOUNTED, "the init ended before its root was made")
-        told = now.replace(pid=pid)
-        run_hooks("prestart", config.hooks.prestart, told)
-        run_hooks("createRuntime", config.hooks.create_runtime, told)
-        channel.tell(connection, channel.HOOKS_RAN)
+        _run_hooks(config, init, told)
     if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
         wait_ready(init)
     if request.pid_file:
         file.replace(request.pid_file, str(pid).encode(), 0o644)
-    root = request.root
-
-    def mark_started() -> None:
-        if plan.fifo_fd >= 0:
-            return  # it waits on the fifo now
-        os.unlink(state.folder(root, saved.id) + "/waiting")
-        if config.hooks.poststart:
-            from wherry.runtime.hooks import run_hooks
-
-            run_hooks("poststart", config.hooks.poststart, now.replace(pid=pid, status="running"))
-
-    init._started = mark_started
     if plan.fifo_fd >= 0:
-        start(init)
+        start(init)  # into the last hop, where it waits on the fifo
+    else:
+        init.on_started = lambda: _started(request, config, told)
     return init
+
+
+def _settle(init: Init, config: Config, plan: InitPlan) -> None:
+    """What only the creator can do for an init: id maps, limits in a user namespace, the OOM score; takes its netlink socket."""
+    assert init.channel is not None
+    who = plan.program.credentials
+    if plan.new & namespace.CLONE_NEWUSER:
+        _map_ids(init.pid, config)
+        for name, soft, hard in who.rlimits:
+            rlimit.set_(name, soft, hard, init.pid)
+        channel.tell_init(init.channel, channel.MAPPED)
+    if plan.new & namespace.CLONE_NEWNET:
+        init.rtnetlink = channel.expect(init.channel, channel.NETWORK, "the init ended before its network was made")[0]
+    if who.oom_score_adj is not None:
+        _set_oom_score(init.pid, who.oom_score_adj)
+
+
+def _run_hooks(config: Config, init: Init, told: State) -> None:
+    from wherry.runtime.hooks import run_hooks
+
+    assert init.channel is not None
+    channel.expect(init.channel, channel.MOUNTED, "the init ended before its root was made")
+    run_hooks("prestart", config.hooks.prestart, told)
+    run_hooks("createRuntime", config.hooks.create_runtime, told)
+    channel.tell_init(init.channel, channel.HOOKS_RAN)
+
+
+def _started(request: CreateRequest, config: Config, told: State) -> None:
+    """Exec has happened (warm): the state says so, and the poststart hooks run."""
+    os.unlink(state.folder(request.root, request.id) + "/waiting")
+    if config.hooks.poststart:
+        from wherry.runtime.hooks import run_hooks
+
+        run_hooks("poststart", config.hooks.poststart, told.replace(status="running"))
 
 
 def _clone(
@@ -329,7 +340,7 @@ def _clone(
             os._exit(1)
     os.waitid(os.P_PIDFD, stage_fd, os.WEXITED)
     os.close(stage_fd)
-    data, received = unixsocket.receive(connection)
+    data, received = channel.receive(connection)
     if data[:1] != channel.PID:
         raise channel.failure(data) if data else StartFailed(f"{_START}could not join the namespaces")
     return int(data[1:]), received[0]
@@ -359,7 +370,7 @@ def _set_oom_score(pid: int, value: int) -> None:
         raise StartFailed(f"{_START}write /proc/self/oom_score_adj: {(error.strerror or '').lower()}") from error
 
 
-def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> state.Saved:
+def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> None:
     """Writes what the later verbs need; from here on the container exists."""
     place = state.folder(request.root, request.id)
     saved = state.Saved(
@@ -376,7 +387,6 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
     if plan.fifo_fd < 0:
         os.close(os.open(place + "/waiting", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     state.save(request.root, saved)
-    return saved
 
 
 def _end(init: Init) -> None:

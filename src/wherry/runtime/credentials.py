@@ -57,7 +57,7 @@ def apply_limits(plan: Credentials) -> None:
             rlimit.set_(name, soft, hard)
         except OSError as error:
             number = rlimit.NUMBERS[name]
-            raise OSError(error.errno, f"error setting rlimit type {number}: {error.strerror.lower()}", name) from error
+            raise OSError(error.errno, f"error setting rlimit type {number}: {(error.strerror or '').lower()}", name) from error
 
 
 def apply_identity(plan: Credentials, change_folder: str) -> None:
@@ -116,7 +116,8 @@ def _check_folder() -> None:
     except OSError:
         here = ""
     if not here.startswith("/"):
-        raise OSError(1, "current working directory is outside of container mount namespace root -- possible container breakout detected")
+        raise OSError(1, "current working directory is outside of container mount namespace root -- possible container "
+                         "breakout detected")
 
 
 def _read(path: str) -> str:

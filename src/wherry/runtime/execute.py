@@ -1,7 +1,7 @@
 """Runs a further process in a container.
 
-A process in between enters the container's namespaces (all at once, by the init's pidfd), since entering a pid namespace counts for
-children only; its child is made with CLONE_PARENT, so that the caller is the parent and reaps it.
+A process in between enters the container's namespaces (all at once, by the init's pidfd), since entering a pid namespace
+counts for children only; its child is made with CLONE_PARENT, so that the caller is the parent and reaps it.
 
     caller                              in between                         the process
       clone3 ───────────────────────────▶
@@ -154,7 +154,7 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
     pid, pidfd, master = 0, -1, -1
     failed: StartFailed | None = None
     while True:
-        data, fds = unixsocket.receive(connection)
+        data, fds = channel.receive(connection)
         if not data:
             break
         if data[:1] == channel.PID:
@@ -280,7 +280,7 @@ def guard(live: Callable[[], None], connection: _socket.socket) -> None:
         channel.tell_failure(connection, 1, _START + error.message)
     except OSError as error:
         channel.tell_failure(connection, 1, _START + describe(error))
-    except BaseException as defect:
+    except BaseException as defect:  # noqa: BLE001 (a process boundary: the caller has to hear of it)
         channel.tell_failure(connection, 1, f"{_START}{type(defect).__name__}: {defect}")
     finally:
         os._exit(1)

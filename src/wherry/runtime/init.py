@@ -29,7 +29,7 @@ from wherry.runtime.words import describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from wherry.linux.seccomp.compiler import Program
     from wherry.oci.runtime import Hooks, State
@@ -85,13 +85,13 @@ def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoRetu
         channel.tell_failure(connection, 1, f"{_START}error during container init: {error.message}")
     except OSError as error:
         channel.tell_failure(connection, 1, f"{_START}error during container init: {describe(error)}")
-    except BaseException as defect:
+    except BaseException as defect:  # noqa: BLE001 (a process boundary: the creator has to hear of it)
         channel.tell_failure(connection, 1, f"{_START}error during container init: {type(defect).__name__}: {defect}")
     finally:
         os._exit(1)
 
 
-def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False) -> None:
+def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: bool = False) -> None:
     """Imports, in the creator, what a child will need: inside a container nothing is imported, its files are not our code."""
     from wherry.linux import loopback, mount  # noqa: F401
 
@@ -101,6 +101,8 @@ def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False) -> None:
         from wherry.runtime import hop  # noqa: F401
     if plan.seccomp is not None:
         from wherry.linux.seccomp import loader  # noqa: F401
+    if copies:
+        from wherry.runtime import copyup  # noqa: F401
     if hooks:
         from wherry.runtime import hooks as _  # noqa: F401
 
@@ -116,7 +118,8 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     own_user = bool(plan.new & namespace.CLONE_NEWUSER)
     if own_user:
         channel.expect(connection, channel.MAPPED, "the creator is gone")
-        os.setgroups(()) if _may_set_groups() else None
+        if _may_set_groups():
+            os.setgroups(())
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     process.set_dumpable(False)
@@ -205,8 +208,8 @@ def become(plan: ProgramPlan, label: int) -> tuple[str, dict[str, str]]:
 def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:
     """The last steps: signals as a new program expects them, the late filter, exec.
 
-    What execve(2) itself refuses (a script without its interpreter, a program for another machine) is the program's own failure, as
-    with runc: told on its standard error, exit status 1.
+    What execve(2) itself refuses (a script without its interpreter, a program for another machine) is the program's own failure,
+    as with runc: told on its standard error, exit status 1.
     """
     process.reset_signals()
     arguments = list(plan.args)
@@ -217,7 +220,7 @@ def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, s
     try:
         os.execve(executable, arguments, environment)
     except OSError as error:
-        os.write(2, lookup.exec_failed(executable, error.errno))
+        os.write(2, lookup.exec_failed(executable, error.errno or 0))
         os._exit(1)
 
 
@@ -243,7 +246,8 @@ def _set_sysctl(name: str, value: str) -> None:
     try:
         process.write_once("/proc/sys/" + (name if "/" in name else name.replace(".", "/")), value)
     except OSError as error:
-        raise OSError(error.errno, f'error setting sysctl "{name}" to "{value}": {(error.strerror or "").lower()}') from error
+        reason = (error.strerror or "").lower()
+        raise OSError(error.errno, f'error setting sysctl "{name}" to "{value}": {reason}') from error
 
 
 def _run_creation_hooks(plan: InitPlan, connection: _socket.socket, state: State) -> None:

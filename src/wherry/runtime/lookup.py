@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 
+from wherry.runtime.container import StartFailed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-from wherry.runtime.container import StartFailed
-
 
 def merge_environment(entries: tuple[str, ...]) -> dict[str, str]:
-    """NAME=value entries as a mapping; a later one wins. Entries without «=» or a name are left out, as execve could not pass them."""
+    """NAME=value entries as a mapping; a later one wins. Entries without «=» or a name are left out."""
     environment: dict[str, str] = {}
     for entry in entries:
         name, equals, value = entry.partition("=")

@@ -25,9 +25,9 @@ GLOBAL_FLAGS = (
     Flag(names=("log",), kind="text", help="append log entries to this file instead of standard error"),
     Flag(names=("log-format",), kind="text", help="format of log entries: text or json", default="text"),
     Flag(names=("root",), kind="text", help="folder of the containers' state (on a tmpfs)", default="/run/wherry-runc"),
-    Flag(names=("criu",), kind="text", help="accepted for runc's callers; checkpoint and restore are not supported", default="criu"),
+    Flag(names=("criu",), kind="text", help="for runc's callers; checkpoint and restore are not supported", default="criu"),
     Flag(names=("systemd-cgroup",), kind="switch", help="let systemd manage the cgroup; cgroupsPath is slice:prefix:name"),
-    Flag(names=("rootless",), kind="text", help="only auto and false: containers of users without root are not supported", default="auto"),
+    Flag(names=("rootless",), kind="text", help="auto or false: a user without root is not supported", default="auto"),
     Flag(names=("version", "v"), kind="switch", help="print the version"),
 )
 
@@ -47,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
     log = Log()
     try:
         values, rest = parse(GLOBAL_FLAGS, argv)
-        log = Log(path="" if values["log"] in ("", "/dev/stderr") else values["log"], format=values["log-format"] or "text", debug=values["debug"])
+        path = "" if values["log"] == "/dev/stderr" else values["log"]
+        log = Log(path=path, format=values["log-format"] or "text", debug=values["debug"])
         if log.format not in ("text", "json"):
             raise WherryError(f'invalid log-format "{log.format}"')
         return _dispatch(values, rest, log)
@@ -82,7 +83,8 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
     if values["debug"]:
         _watch(log)
     driver = "systemd" if values["systemd-cgroup"] else "cgroupfs"
-    context = Context(root=os.path.abspath(values["root"]), cgroup_driver=driver, flags=flags, arguments=tuple(arguments), log=log)
+    root = os.path.abspath(values["root"])
+    context = Context(root=root, cgroup_driver=driver, flags=flags, arguments=tuple(arguments), log=log)
     try:
         return run(context)
     except WherryError as error:

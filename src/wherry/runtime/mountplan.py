@@ -50,7 +50,8 @@ ALLOWED_IN_PROC = tuple("/proc/" + name for name in (
 class MountStep(Record):
     """One mount to make. `kind`: «bind», «filesystem», «tmpfs» or «cgroup».
 
-    `attributes` is (set, cleared) for the mount itself, `recursive_attributes` for its tree; `propagation` lists (MS_…, whole tree).
+    `attributes` is (set, cleared) for the mount itself, `recursive_attributes` for its tree; `propagation` lists (MS_…, whole
+    tree).
     """
 
     kind: str

@@ -7,6 +7,7 @@ changes meanwhile, in a volume that another container shares, can lead a mount e
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RootfsPlan(Record):
-    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given and goes for / of the container too."""
+    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too."""
 
     rootfs: str
     readonly: bool
@@ -60,7 +61,8 @@ def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
             _attach(root_fd, step, plan, proc_devices)
         except OSError as error:
             reason = (error.strerror or "").lower()
-            text = f'error mounting "{step.source}" to rootfs at "{step.destination}": {reason}'
+            text = (f'error mounting "{step.source}" to rootfs at "{step.destination}": '
+                    f"mount {step.source}:{step.destination}: {reason}")
             raise OSError(error.errno, text, step.destination) from error
     make_devices(root_fd, plan.devices)
     for name in plan.read_only:
@@ -112,11 +114,13 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
                 target = path.make_folders(root_fd, step.destination)
             else:
                 target = path.make_file(root_fd, step.destination)
+                if stat.S_ISDIR(os.fstat(target).st_mode):
+                    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step.destination)
         else:
-            target = path.make_folders(root_fd, step.destination)
+            target, existed = _find_or_make_folder(root_fd, step.destination)
             if step.fstype in ("proc", "sysfs"):
                 _check_plain_folder(root_fd, step)
-            tree = _make_filesystem(step, target)
+            tree = _make_filesystem(step, target, existed)
         _change(tree, step)
         if proc_devices and step.fstype != "proc" and os.fstat(target).st_dev in proc_devices:
             _check_inside_proc(step)
@@ -144,14 +148,19 @@ def _check_plain_folder(root_fd: int, step: MountStep) -> None:
         os.close(path.openat2(root_fd, step.destination.lstrip("/"), os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, 0,
                               path.RESOLVE_IN_ROOT | path.RESOLVE_NO_SYMLINKS))
     except OSError as error:
-        raise OSError(error.errno, f'filesystem "{step.fstype}" must be mounted on ordinary directory', step.destination) from error
+        text = f'filesystem "{step.fstype}" must be mounted on ordinary directory'
+        raise OSError(error.errno, text, step.destination) from error
 
 
-def _make_filesystem(step: MountStep, target: int) -> int:
+def _find_or_make_folder(root_fd: int, name: str) -> tuple[int, bool]:
+    try:
+        return path.open_in_root(root_fd, name, os.O_PATH | os.O_DIRECTORY), True
+    except FileNotFoundError:
+        return path.make_folders(root_fd, name), False
+
+
+def _make_filesystem(step: MountStep, target: int, existed: bool) -> int:
     data = step.data
-    if step.kind == "tmpfs" and not any(key == "mode" for key, _ in data):
-        # As runc: a tmpfs over a folder that exists has that folder's mode.
-        data = (*data, ("mode", f"{stat.S_IMODE(os.fstat(target).st_mode):o}"))
     if any(value is not None and len(value) > 255 for _, value in data):
         return _make_the_old_way(step, target)
     source = (("source", step.source),) if step.source else ()
@@ -159,6 +168,11 @@ def _make_filesystem(step: MountStep, target: int) -> int:
     if step.copy_up:
         attributes &= ~mount.MOUNT_ATTR_RDONLY
     tree = mount.filesystem(step.fstype, source + data, attributes)
+    if step.kind == "tmpfs" and existed and not any(key == "mode" for key, _ in data):
+        # As runc: a tmpfs over a folder that exists has that folder's mode; over a new one it is everybody's.
+        top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        os.fchmod(top, stat.S_IMODE(os.fstat(target).st_mode))
+        os.close(top)
     if step.copy_up:
         from wherry.runtime.copyup import copy_up
 
@@ -236,7 +250,7 @@ def _mask(root_fd: int, plan: RootfsPlan) -> None:
                 if not stat.S_ISDIR(os.fstat(found).st_mode):
                     _cover(found, null_fd, attributes)
                 elif empty < 0:
-                    empty = mount.filesystem("tmpfs", (("source", "tmpfs"), ("mode", "755")), mount.MOUNT_ATTR_RDONLY)
+                    empty = mount.filesystem("tmpfs", (("source", "tmpfs"),), mount.MOUNT_ATTR_RDONLY)
                     mount.move_mount(empty, found)
                 else:
                     _cover(found, empty, 0)

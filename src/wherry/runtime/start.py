@@ -73,7 +73,7 @@ def _run_inside(saved: Saved) -> None:
         guard(live, other)
     other.close()
     try:
-        data, _ = unixsocket.receive(connection)
+        data, _ = channel.receive(connection)
         process.reap(child_fd)
         if data:
             raise HookFailed(channel.failure(data).message)

@@ -35,7 +35,8 @@ class Saved(Record):
     """What a container's later verbs need to know.
 
     `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `capabilities` are the init's
-    five sets as bit masks (bounding, effective, permitted, inheritable, ambient), None when the config names none. `created` is RFC 3339.
+    five sets as bit masks (bounding, effective, permitted, inheritable, ambient), None when the config names none. `created` is
+    RFC 3339.
     """
 
     id: str
@@ -184,7 +185,7 @@ def list_ids(root: str) -> list[str]:
 
 
 def now_text() -> str:
-    """This moment as RFC 3339 with nanoseconds, UTC."""
+    """The present moment as RFC 3339 with nanoseconds, UTC."""
     import time
 
     moment = time.time_ns()

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 SECCOMP_CACHE = "/run/wherry/seccomp"
 BUNDLE = Flag(names=("bundle", "b"), kind="text", help="the bundle's folder; the current one if not given")
-CONSOLE_SOCKET = Flag(names=("console-socket",), kind="text", help="Unix socket that is sent the master of the container's terminal")
+CONSOLE_SOCKET = Flag(names=("console-socket",), kind="text",
+                      help="Unix socket that is sent the master of the container's terminal")
 PID_FILE = Flag(names=("pid-file",), kind="text", help="write the process id to this file")
-PRESERVE_FDS = Flag(names=("preserve-fds",), kind="number", default="0", help="pass on this many descriptors beyond stdio and $LISTEN_FDS")
+PRESERVE_FDS = Flag(names=("preserve-fds",), kind="number", default="0",
+                    help="pass on this many descriptors beyond stdio and $LISTEN_FDS")
 FLAGS = (
     BUNDLE,
     CONSOLE_SOCKET,

@@ -21,8 +21,8 @@ COMMAND = Command(
     name="events", usage="show what a container uses", arguments="<container-id>",
     flags=(Flag(names=("interval",), kind="text", default="5s", help="time between two lines"),
            Flag(names=("stats",), kind="switch", help="one line, then end")),
-    description="Prints a line of type stats every interval, and one of type oom when the kernel kills a process for lack of memory.\n"
-                "Ends with the container.")
+    description="Prints a line of type stats every interval, and one of type oom when the kernel kills a process for lack\n"
+                "of memory. Ends with the container.")
 
 
 def run(context: Context) -> int:

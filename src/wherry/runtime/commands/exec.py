@@ -69,7 +69,7 @@ def run(context: Context) -> int:
         return 0
     from wherry.runtime.commands.foreground import stay_with
 
-    return stay_with(running.pid, running.pidfd, running.console)
+    return stay_with(running.pidfd, running.console)
 
 
 def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: str) -> Process:
@@ -100,8 +100,8 @@ def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: s
         own = process.capabilities or Capabilities()
         more = tuple(flags["cap"])
         process = process.replace(capabilities=own.replace(
-            bounding=own.bounding + more, effective=own.effective + more, permitted=own.permitted + more, ambient=own.ambient + more,
-            inheritable=own.inheritable + (more if own.ambient else ())))
+            bounding=own.bounding + more, effective=own.effective + more, permitted=own.permitted + more,
+            ambient=own.ambient + more, inheritable=own.inheritable + (more if own.ambient else ())))
     return process
 
 

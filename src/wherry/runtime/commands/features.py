@@ -29,8 +29,8 @@ def run(context: Context) -> int:  # noqa: ARG001
 
 def document() -> dict[str, Any]:
     """The document."""
-    options = {*mountplan.ATTRIBUTES, *("r" + word for word in mountplan.ATTRIBUTES), *mountplan.PROPAGATION, *mountplan.SUPERBLOCK,
-               *mountplan.NOTHING, "bind", "rbind", "tmpcopyup"} - {""}
+    options = {*mountplan.ATTRIBUTES, *("r" + word for word in mountplan.ATTRIBUTES), *mountplan.PROPAGATION,
+               *mountplan.SUPERBLOCK, *mountplan.NOTHING, "bind", "rbind", "tmpcopyup"} - {""}
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.1.0",
@@ -40,7 +40,8 @@ def document() -> dict[str, Any]:
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": list(capability.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False},
-            "seccomp": {"enabled": True, "actions": [f"SCMP_ACT_{name}" for name in _ACTIONS],
+            "seccomp": {"enabled": True,
+                        "actions": [f"SCMP_ACT_{name}" for name in _ACTIONS],
                         "operators": [f"SCMP_CMP_{name}" for name in _OPERATORS]},
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},

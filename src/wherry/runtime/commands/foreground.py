@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import select
@@ -12,7 +11,10 @@ from wherry.linux import process, pty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
+else:
+    import _signal
 
 # Not passed on: those that cannot be caught, those of the program itself, and SIGURG, of which Go's runtimes send many.
 _KEPT = (9, 17, 19, 23, 28)
@@ -26,11 +28,11 @@ def open_tty() -> int:
         raise Unavailable(f"open /dev/tty: {(error.strerror or '').lower()}") from error
 
 
-def stay_with(pid: int, pidfd: int, master: int | None, begin: Callable[[], None] | None = None) -> int:
+def stay_with(pidfd: int, master: int | None, begin: Callable[[], None] | None = None) -> int:
     """Waits for a child's end and returns its exit status (128 + n for a signal).
 
-    With `master` the bytes of this session's terminal are carried both ways, in raw mode, which is undone on every way out. Signals
-    are passed on. `begin` is called when all that is in place.
+    With `master` the bytes of this session's terminal are carried both ways, in raw mode, which is undone on every way out.
+    Signals are passed on. `begin` is called when all that is in place.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     numbers = [number for number in range(1, 32) if number not in _KEPT]
@@ -56,7 +58,7 @@ def _nothing(_number: int, _frame: object) -> None:
 
 
 class _Terminal:
-    """This session's terminal in raw mode, and the container's master."""
+    """The session's terminal in raw mode, and the container's master."""
 
     def __init__(self, master: int) -> None:
         import termios
@@ -66,8 +68,8 @@ class _Terminal:
         self.fd = open_tty()
         self._saved = termios.tcgetattr(self.fd)
         raw = termios.tcgetattr(self.fd)
-        raw[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL
-                    | termios.IXON)
+        raw[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
+                    | termios.ICRNL | termios.IXON)
         raw[1] &= ~termios.OPOST
         raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
         raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)

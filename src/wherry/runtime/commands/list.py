@@ -36,7 +36,7 @@ def run(context: Context) -> int:
     if context.flags["quiet"]:
         text = "".join(f"{one['id']}\n" for one in found)
     elif context.flags["format"] == "table":
-        text = table([_HEAD, *(tuple(str(one[name]) for name in ("id", "pid", "status", "bundle", "created", "owner")) for one in found)])
+        text = table([_HEAD, *(tuple(str(one[name.lower()]) for name in _HEAD) for one in found)])
     elif context.flags["format"] == "json":
         text = jsontext.dumps(found) + "\n" if found else "null\n"
     else:

@@ -39,7 +39,7 @@ def run(context: Context) -> int:
             return 0
         from wherry.runtime.commands.foreground import stay_with
 
-        code = stay_with(init.pid, init.pidfd, init.console, lambda: container.start(found))
+        code = stay_with(init.pidfd, init.console, lambda: container.start(found))
     except BaseException:
         container.delete(found, force=True)
         raise

@@ -19,7 +19,7 @@ COMMAND = Command(
     name="spec", usage="write a config.json to begin with", arguments="", minimum=0, maximum=0,
     flags=(Flag(names=("bundle", "b"), kind="text", help="the bundle's folder; the current one if not given"),
            Flag(names=("rootless",), kind="switch", help="for a user without root: a user namespace, no cgroups")),
-    description="The file runs sh in ./rootfs:\n\n    mkdir rootfs && docker export $(docker create busybox) | tar -C rootfs -xf -\n"
+    description="The file runs sh in ./rootfs:\n\n    mkdir rootfs && docker export $(docker create busybox) | tar -C rootfs -x\n"
                 "    wherry-runc spec && wherry-runc run mycontainer")
 
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")

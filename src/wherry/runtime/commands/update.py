@@ -32,15 +32,18 @@ _FIELDS = {
     "pids-limit": ("pids", "limit", False),
 }
 _HELP = {
-    "blkio-weight": "weight of block I/O, 10 to 1000", "cpu-period": "CPU period in microseconds", "cpu-quota": "CPU quota in microseconds",
-    "cpu-share": "CPU shares", "cpu-rt-period": "realtime period in microseconds", "cpu-rt-runtime": "realtime runtime in microseconds",
+    "blkio-weight": "weight of block I/O, 10 to 1000", "cpu-period": "CPU period in microseconds",
+    "cpu-quota": "CPU quota in microseconds", "cpu-share": "CPU shares", "cpu-rt-period": "realtime period in microseconds",
+    "cpu-rt-runtime": "realtime runtime in microseconds",
     "cpuset-cpus": "CPUs to use", "cpuset-mems": "memory nodes to use", "memory": "memory limit in bytes",
-    "memory-reservation": "memory reservation in bytes", "memory-swap": "limit of memory and swap; -1: none", "pids-limit": "how many processes",
+    "memory-reservation": "memory reservation in bytes", "memory-swap": "limit of memory and swap; -1: none",
+    "pids-limit": "how many processes",
 }
 
 COMMAND = Command(
     name="update", usage="change the limits of a container", arguments="<container-id>",
-    flags=(Flag(names=("resources", "r"), kind="text", help="file with linux.resources as JSON, - for standard input; other flags are ignored"),
+    flags=(Flag(names=("resources", "r"), kind="text",
+                help="file with linux.resources as JSON, - for standard input; other flags are ignored"),
            *(Flag(names=(name,), kind="text", help=_HELP[name]) for name in _FIELDS),
            Flag(names=("l3-cache-schema",), kind="text", help="not supported"),
            Flag(names=("mem-bw-schema",), kind="text", help="not supported")))

@@ -1,14 +1,14 @@
 """The last hop into a container: a tiny static ELF in a sealed memfd that does a list of system calls, the last being execve.
 
-While a process of ours is visible to a container's programs, it must not be the Python interpreter: `/proc/<pid>/exe` would lead them
-to the host's file (CVE-2019-5736). In a cold start the creator therefore plans the remaining system calls as data: to wait on
-the exec fifo, to fork into the pid namespace, to load the late filter, to execute the program. What is visible is this ELF, in memory
-that nobody can write to. It also does not keep an interpreter's megabytes while it waits.
+While a process of ours is visible to a container's programs, it must not be the Python interpreter: `/proc/<pid>/exe` would
+lead them to the host's file (CVE-2019-5736). In a cold start the creator therefore plans the remaining system calls as data:
+to wait on the exec fifo, to fork into the pid namespace, to load the late filter, to execute the program. What is visible is
+this ELF, in memory that nobody can write to. It also does not keep an interpreter's megabytes while it waits.
 
     file and memory:  0x400000  ELF header, program headers, code (x86_64.s, aarch64.s)       read, execute
                       0x401000  steps, failure tables, messages, argv, environment, filter     read, write
 
-When such a process is executed by a script of the container («#!/proc/self/exe») its first step finds its descriptor closed and it ends.
+When it is executed by a script of the container («#!/proc/self/exe») its first step finds its descriptor closed, and it ends.
 """
 
 from __future__ import annotations
