@@ -125,6 +125,10 @@ def perform(command: Command, name: str, names: tuple[str, ...], line: str, word
                             globals=global_options, environment=environment)
     try:
         for flag, version in options.needs:
+            if version == "windows":
+                connect().negotiate()
+                system = connect().server_header.get("ostype", "linux")
+                raise CommandFailed(f'"--{flag}" is only supported on a Docker daemon running on windows, but the Docker daemon is running on {system}')
             if not connect().at_least(version):
                 raise CommandFailed(f'"--{flag}" requires API version {version}, but the Docker daemon API version is {connect().version}')
         return command.action(invocation)

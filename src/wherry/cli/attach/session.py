@@ -50,13 +50,17 @@ class Session:
         else:
             raise CommandFailed("", 128 + number)
 
-    def resize(self) -> bool:
+    def redraw(self) -> None:
+        """Makes a program that runs already draw its screen again: a size that is one off, which the right one then follows."""
+        self.resize(1)
+
+    def resize(self, off: int = 0) -> bool:
         """Tells the other end how large this terminal is; false when it could not be told yet."""
         rows, columns = self._call.streams.size()
         if not rows and not columns:
             return True
         try:
-            self._client.call("POST", f"{self._place}/resize", {"h": rows, "w": columns})
+            self._client.call("POST", f"{self._place}/resize", {"h": rows + off, "w": columns + off})
         except WherryError:
             return False
         return True

@@ -31,8 +31,11 @@ def attach(call: Invocation) -> int:
     waiting = begin_wait(call, container["Id"], "")
     query = {"stream": True, "stdin": stdin or None, "stdout": True, "stderr": True, "detachKeys": keys or None}
     socket, early, _ = client.hijack(f"{place}/attach", query)
+    session = Session(call, place, tty=tty, stdin=stdin, proxy=options.on("sig-proxy"))
+    if tty:
+        session.redraw()
     try:
-        Session(call, place, tty=tty, stdin=stdin, proxy=options.on("sig-proxy")).run(socket, early)
+        session.run(socket, early)
     except Detached:
         raise CommandFailed("read escape sequence") from None
     return end_wait(waiting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
+from wherry.cli.commands.flags import CONTENT_TRUST
 from wherry.cli.create import checks
 from wherry.cli.create.files import labels
 from wherry.cli.output.progress import ProgressError, ProgressScreen
@@ -129,7 +130,7 @@ BUILD = Command(
         Flag(name="compress", help="Send the context compressed"), Flag(name="cpu-period", kind="int", help="Period of the CPU quota, in microseconds"),
         Flag(name="cpu-quota", kind="int", help="CPU time per period, in microseconds"), Flag(name="cpu-shares", short="c", kind="int", help="Weight of CPU time"),
         Flag(name="cpuset-cpus", kind="string", help="CPUs to run on (0-3, 0,1)"), Flag(name="cpuset-mems", kind="string", help="Memory nodes to use (0-3, 0,1)"),
-        Flag(name="disable-content-trust", default=True, help="Do not check signatures of images; wherry knows no others"),
+        CONTENT_TRUST,
         Flag(name="file", short="f", kind="string", help='Dockerfile (default "PATH/Dockerfile")'), Flag(name="force-rm", help="Remove the containers between, also of a build that failed"),
         Flag(name="iidfile", kind="string", help="Write the image's id to this file"), Flag(name="isolation", kind="string", help="How containers are kept apart (Windows has a choice)"),
         Flag(name="label", kind="list", check=checks.label, help="Label the image"), Flag(name="memory", short="m", kind="bytes", help="Limit of memory"),

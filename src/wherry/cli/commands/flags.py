@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherry.cli.command import Flag
-from wherry.cli.values import filter_pair
+from wherry.cli.values import boolean, filter_pair
 
 FORMAT_HELP = ("Print by a template of your own:\n'table':            columns with headers (default)\n'table TEMPLATE':   columns by this Go template\n"
                "'json':             one JSON object per line\n'TEMPLATE':         each item by this Go template")
@@ -18,4 +18,13 @@ FORCE_PRUNE = Flag(name="force", short="f", help="Do not ask first")
 DETACH_KEYS = Flag(name="detach-keys", kind="string", help="Keys that leave the container running and end this command")
 SIG_PROXY = Flag(name="sig-proxy", default=True, help="Pass signals on to the process")
 PLATFORM = Flag(name="platform", kind="string", help="Platform to choose where there are several (as os/arch)")
-CONTENT_TRUST = Flag(name="disable-content-trust", default=True, hidden=False, help="Do not check signatures of images; wherry knows no others")
+
+
+def untrusted(text: str) -> bool:
+    """`--disable-content-trust`: signatures of images are not checked, so false is refused."""
+    if not boolean(text):
+        raise ValueError("signatures of images (content trust) are not supported by wherry")
+    return True
+
+
+CONTENT_TRUST = Flag(name="disable-content-trust", default=True, check=untrusted, help="Do not check signatures of images; wherry knows no others")

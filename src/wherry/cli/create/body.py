@@ -124,6 +124,7 @@ def host_config(options: Options, binds: list[str] | None, bindings: dict[str, A
     driver = options.text("log-driver")
     if driver == "none" and options_of_log:
         raise refuse(f"invalid logging opts for driver {driver}")
+    added, dropped = capabilities(options.many("cap-add"), options.many("cap-drop"))
     security, masked, readonly = security_options(options.many("security-opt"))
     config: dict[str, Any] = {
         "Binds": binds, "ContainerIDFile": options.text("cidfile"), "LogConfig": {"Type": driver, "Config": dict(sorted(options_of_log.items()))},
@@ -132,7 +133,7 @@ def host_config(options: Options, binds: list[str] | None, bindings: dict[str, A
     if options.many("annotation"):
         config["Annotations"] = dict(sorted(options.pairs("annotation").items()))
     config.update({
-        "CapAdd": options.many("cap-add") or None, "CapDrop": options.many("cap-drop") or None, "CgroupnsMode": options.text("cgroupns"),
+        "CapAdd": added, "CapDrop": dropped, "CgroupnsMode": options.text("cgroupns"),
         "Dns": unique(options.many("dns")), "DnsOptions": unique(options.many("dns-option")), "DnsSearch": unique(options.many("dns-search")),
         "ExtraHosts": options.many("add-host") or None, "GroupAdd": options.many("group-add") or None, "IpcMode": options.text("ipc"), "Cgroup": "",
         "Links": options.many("link") or None, "OomScoreAdj": options.number("oom-score-adj"), "PidMode": options.text("pid"),
@@ -154,6 +155,18 @@ def host_config(options: Options, binds: list[str] | None, bindings: dict[str, A
     if options.given("init"):
         config["Init"] = options.on("init")
     return config
+
+
+def capabilities(added: Sequence[str], dropped: Sequence[str]) -> tuple[list[str] | None, list[str] | None]:
+    """(CapAdd, CapDrop) with full names, in order; ALL makes the others of its list superfluous, and what is added is not dropped."""
+    full = [{_capability(one) for one in names} for names in (added, dropped)]
+    add, drop = ({"ALL"} if "ALL" in names else names for names in full)
+    return sorted(add) or None, sorted(drop - add) or None
+
+
+def _capability(name: str) -> str:
+    name = name.strip().upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def resources(options: Options) -> dict[str, Any]:

@@ -60,6 +60,9 @@ def create(call: Invocation, body: dict[str, Any]) -> str:
     platform = options.text("platform") or call.environment.get("DOCKER_DEFAULT_PLATFORM", "")
     if platform:
         check_platform(platform)
+    local = next((one for one in options.many("dns") if one.startswith("127.") or one == "::1"), None)
+    if local is not None:
+        call.streams.error_line(f"WARNING: Localhost DNS ({local}) may fail in containers.")
     policy = options.text("pull")
     if policy == "always" and reference is not None:
         _fetch(call, reference, platform)
@@ -87,7 +90,9 @@ def create(call: Invocation, body: dict[str, Any]) -> str:
 
 
 def _settle_version(call: Invocation, body: dict[str, Any]) -> None:
-    """What an older daemon would not understand is refused by name."""
+    """What an older daemon would not understand is refused by name; what a newer one has given up is left out."""
+    if "KernelMemory" in body["HostConfig"] and call.client.at_least("1.42"):
+        del body["HostConfig"]["KernelMemory"]
     if any(one.get("MacAddress") for one in body["NetworkingConfig"]["EndpointsConfig"].values()) and not call.client.at_least("1.44"):
         raise CommandFailed(f'"specify mac-address per network" requires API version 1.44, but the Docker daemon API version is {call.client.version}')
 

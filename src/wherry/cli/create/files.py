@@ -50,6 +50,6 @@ def variables(files: Sequence[str], given: Sequence[str], environment: Mapping[s
 
 
 def labels(files: Sequence[str], given: Sequence[str]) -> dict[str, str]:
-    """Labels of the files and those given."""
-    lines = [line for path in files for line in read_lines(path, "label")]
+    """Labels of the files and those given; a name alone counts only where it is given."""
+    lines = [line for path in files for line in read_lines(path, "label") if "=" in line]
     return {name: value for name, _, value in (one.partition("=") for one in (*lines, *given))}

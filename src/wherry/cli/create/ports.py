@@ -98,8 +98,6 @@ def expose(values: Sequence[str]) -> dict[str, dict[str, str]]:
             start, end = port_range(port)
         except ValueError as wrong:
             raise ValueError(f"invalid range format for --expose: {value}, error: {wrong}") from None
-        if slash and protocol.lower() not in ("tcp", "udp", "sctp"):
-            raise ValueError(f"invalid proto: {protocol}")
         for number in range(start, end + 1):
             exposed[f"{number}/{protocol.lower() if slash else 'tcp'}"] = {}
     return exposed
