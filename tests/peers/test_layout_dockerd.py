@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,8 @@ def ours(data_root: str) -> Iterator[Store]:
 def data_root() -> Iterator[str]:
     path = tempfile.mkdtemp(prefix="wherry-layout-", dir="/var/tmp")
     yield path
+    for place in (f"{path}/overlay2", path):  # a dockerd that fails leaves its mounts
+        subprocess.run(["umount", "-l", place], capture_output=True)
     shutil.rmtree(path)
 
 
@@ -169,6 +172,13 @@ def test_we_read_what_dockerd_wrote(data_root: str) -> None:
     with dockerd(data_root) as docker:  # and dockerd again after us: it misses nothing but what we removed
         assert docker("run", "--rm", "--network=none", "built:1", "ls", "/home") == "x\n"
         assert docker("start", "-a", "never") == "x\n"
+
+
+def test_dockerd_does_not_start_on_a_root_that_we_use(data_root: str) -> None:
+    with ours(data_root), pytest.raises(AssertionError, match=r"volume store metadata database: timeout"), dockerd(data_root):
+        pass
+    with dockerd(data_root) as docker:
+        assert docker("images", "-q") == ""
 
 
 def test_the_init_layer_is_the_one_that_dockerd_makes(data_root: str) -> None:

@@ -25,6 +25,8 @@ class Dockerd:
         for _ in range(300):
             if subprocess.run(["docker", "-H", self._socket, "version"], capture_output=True).returncode == 0:
                 return
+            if self._process.poll() is not None:
+                break
             time.sleep(0.1)
         self.stop()
         raise AssertionError(Path(f"{run}/log").read_text())

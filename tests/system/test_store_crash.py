@@ -95,13 +95,14 @@ def check(store: Store) -> None:
 
 @pytest.fixture
 def path() -> Iterator[str]:
-    made = tempfile.mkdtemp(prefix="wherry-crash-", dir="/var/tmp")
+    top = tempfile.mkdtemp(prefix="wherry-crash-", dir="/var/tmp")
+    made = f"{top}/root"
     store = Store(made)
     store.archive.load(io.BytesIO(FIRST))
     store.containers.create(OLD, store.images.get(store.image("first:1")).config.chain_id)
     store.root.close()
     yield made
-    shutil.rmtree(made)
+    shutil.rmtree(top)
 
 
 class Dying:

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -140,3 +141,40 @@ def test_owners_devices_setuid_and_capabilities(root: DataRoot, lease: Lease) ->
     _, again = register(root, lease, pack(diff, whiteouts=True).read())
     assert os.getxattr(f"{again}/d/su", "security.capability") == CAPABILITY
     assert os.lstat(f"{again}/d/null").st_rdev == os.makedev(1, 3)
+
+
+@pytest.mark.parametrize("options", [
+    ("--format=gnu",), ("--format=gnu", "--sparse"), ("--format=pax",), ("--format=pax", "--sparse"),
+    ("--format=pax", "--sparse", "--sparse-version=0.0"), ("--format=pax", "--sparse", "--sparse-version=0.1"),
+    ("--format=pax", "--xattrs", "--xattrs-include=*"), ("--format=oldgnu",), ("--format=ustar",), ("--format=v7",)])
+def test_what_gnu_tar_writes(root: DataRoot, lease: Lease, options: tuple[str, ...]) -> None:
+    old = options[0] in ("--format=ustar", "--format=v7")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as top:
+        os.makedirs(f"{top}/d/e")
+        with open(f"{top}/d/sparse", "wb") as file:
+            for at in range(0, 3_000_000, 100_000):
+                file.seek(at)
+                file.write(b"data%d" % at)
+            file.truncate(4_000_000)
+        name = "x" if old else "long" * 40
+        with open(f"{top}/{name}", "w") as file:
+            file.write("content")
+        os.link(f"{top}/{name}", f"{top}/d/hard")
+        os.symlink("t" * (90 if old else 200), f"{top}/link")
+        os.setxattr(f"{top}/{name}", "user.a", b"value")
+        os.chown(f"{top}/d/e", 1000, 1000)
+        os.chmod(f"{top}/d/sparse", 0o4711)
+        os.utime(f"{top}/d/sparse", ns=(10**18, 10**18 + 123_456_789))
+        data = subprocess.run(["tar", "-C", top, *options, "-cf", "-", "."], check=True, capture_output=True).stdout
+        _, diff = register(root, lease, data)
+        compared = subprocess.run(["diff", "-r", "--no-dereference", top, diff], capture_output=True, text=True)
+        assert compared.stdout == ""
+        fraction = 123_456_789 if "--format=pax" in options else 0
+        assert os.stat(f"{diff}/d/sparse").st_mtime_ns == 10**18 + fraction
+        assert stat.S_IMODE(os.stat(f"{diff}/d/sparse").st_mode) == 0o4711
+        assert os.stat(f"{diff}/d/e").st_uid == 1000
+        assert os.stat(f"{diff}/d/hard").st_nlink == 2
+        if "--xattrs" in options:
+            assert os.getxattr(f"{diff}/{name}", "user.a") == b"value"
+        if "--sparse" in options:
+            assert os.stat(f"{diff}/d/sparse").st_blocks * 512 < 1_000_000

@@ -49,7 +49,10 @@ def changes(upper_fd: int, lower: Stack) -> tuple[Change, ...]:
             same.add(node.path)
         path = f"/proc/self/fd/{node.folder_fd}/{node.name}"
         if is_opaque(path) and stat.S_ISDIR(below.status.st_mode):
-            there = set(os.listdir(path))
+            try:
+                there = set(os.listdir(path))
+            except FileNotFoundError:
+                continue  # a running container removed it
             found.update({f"{node.path}/{name}": DELETED for name in lower.names(node.path) if name not in there})
     for path in tuple(found):
         # The way to a change is changed, even where nothing about the folder tells.

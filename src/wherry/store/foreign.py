@@ -6,6 +6,7 @@ wherry in dockerd's place must not lose them silently: it asks here, and refuses
 from __future__ import annotations
 
 import json
+import os
 
 from wherry.errors import DataLoss, NotFound
 from wherry.record import Record
@@ -64,6 +65,8 @@ def volumes(root: str) -> tuple[ForeignVolume, ...]:
 
 def _records(path: str, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
     try:
+        if not os.path.getsize(path):
+            return  # made by us, for its lock (root.py)
         database = open_database(path)
         items = database.bucket(bucket).items()
     except (FileNotFoundError, NotFound):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import ExitStack
 
 from wherry.errors import Unavailable, Unsupported
 from wherry.linux.file import read
@@ -27,6 +28,7 @@ from wherry.store.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, MutableSequence
     from typing import Self
 
 DRIVER = "overlay2"
@@ -34,18 +36,21 @@ LOCK = "wherry.lock"
 UNCLAIMED = "unclaimed-"  # layers.py
 CACHE_ID_FILES = ("cache-id", "mount-id", "init-id")
 
-# Files that a running dockerd keeps locked (bbolt uses flock as well).
-_DOCKERD_LOCKS = ("volumes/metadata.db", "buildkit/cache.db", "network/files/local-kv.db")
+# A BoltDB file that a running dockerd keeps locked, with flock(2) as we do. Where we hold it, dockerd does not start («error
+# while opening volume store metadata database: timeout»). It is made where it is missing; dockerd takes an empty file for a
+# new database. The others are only looked at: they tell of versions of dockerd that know the first by another name.
+_DOCKERD_LOCK = "volumes/metadata.db"
+_ALSO_DOCKERD_S = ("buildkit/cache.db", "network/files/local-kv.db")
 _OTHER_DRIVERS = ("aufs", "btrfs", "devicemapper", "fuse-overlayfs", "vfs", "zfs")
 
 
 class DataRoot:
     """An opened data root of which this process is the only user."""
 
-    def __init__(self, path: str, lock_fd: int) -> None:
+    def __init__(self, path: str, locks: ExitStack) -> None:
         """Use `open`."""
         self.path = path
-        self._lock_fd = lock_fd
+        self._locks = locks
         self.image = f"{path}/image/{DRIVER}"
         self.layerdb = f"{self.image}/layerdb"
         self.imagedb = f"{self.image}/imagedb"
@@ -64,25 +69,20 @@ class DataRoot:
         """
         path = os.path.realpath(path)
         _make_folder(path, 0o710)
-        lock_fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if not _lock(lock_fd, fcntl.LOCK_EX):
+        with ExitStack() as locks:
+            if not _lock(locks, f"{path}/{LOCK}"):
                 raise Unavailable(f'data root "{path}" is in use by another daemon')
-            _check_dockerd(path)
             _check_driver(path)
-            root = cls(path, lock_fd)
+            root = cls(path, locks)
             root._make_folders()
+            _lock_out_dockerd(locks, path)
             root._recover()
-        except BaseException:
-            os.close(lock_fd)
-            raise
+            root._locks = locks.pop_all()
         return root
 
     def close(self) -> None:
-        """Gives the lock back."""
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        """Gives the locks back."""
+        self._locks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -103,27 +103,37 @@ class DataRoot:
             _make_folder(folder, mode)
 
     def _recover(self) -> None:
-        for name in os.listdir(self.half_made):
-            if not name.startswith(UNCLAIMED):  # judged when all users of layers are known
-                self.discard(f"{self.half_made}/{name}")
+        # What is unclaimed is judged when all users of layers are known.
+        notes = [f"{self.half_made}/{name}" for name in os.listdir(self.half_made) if not name.startswith(UNCLAIMED)]
         for name in os.listdir(self.image):
             if name.startswith("repositories.json.") and name.endswith(".tmp"):
                 os.unlink(f"{self.image}/{name}")
-        committed = f"{self.layerdb}/sha256"
-        for name in os.listdir(committed):
-            if name.endswith("-removing"):  # dockerd's way to remove a layer
-                self.discard(f"{committed}/{name}")
+        layers, mounts = f"{self.layerdb}/sha256", f"{self.layerdb}/mounts"
+        committed: MutableSequence[str] = []
+        for name in os.listdir(layers):
+            (notes if name.endswith("-removing") else committed).append(f"{layers}/{name}")  # dockerd's way to remove a layer
+        if notes:
+            committed += [f"{mounts}/{name}" for name in os.listdir(mounts)]
+            used = {cache_id for one in committed for cache_id in _cache_ids(one)}
+            for note in notes:
+                self.discard(note, used)
 
-    def discard(self, note: str) -> None:
-        """Removes the overlay folders that a note names (unless something committed has them), then the note."""
-        for file in CACHE_ID_FILES:
-            try:
-                cache_id = read(f"{note}/{file}").decode(errors="replace").strip()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if cache_id and "/" not in cache_id and not cache_id.startswith("."):
+    def discard(self, note: str, used: Collection[str] = ()) -> None:
+        """Removes the overlay folders that a note names, except those in use, then the note."""
+        for cache_id in _cache_ids(note):
+            if cache_id not in used:
                 self.overlay.remove(cache_id)
         remove_path(note)
+
+
+def _cache_ids(note: str) -> Iterator[str]:
+    for file in CACHE_ID_FILES:
+        try:
+            cache_id = read(f"{note}/{file}").decode(errors="replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if cache_id and "/" not in cache_id and not cache_id.startswith("."):
+            yield cache_id
 
 
 def _make_folder(path: str, mode: int) -> None:
@@ -137,25 +147,28 @@ def _make_folder(path: str, mode: int) -> None:
     os.chmod(path, mode)  # whatever the umask
 
 
-def _lock(fd: int, kind: int) -> bool:
+def _lock(locks: ExitStack, path: str) -> bool:
+    """Locks a file, which is made where it is missing, until `locks` is closed; whether nobody else had it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    locks.callback(os.close, fd)
     try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _check_dockerd(path: str) -> None:
-    for name in _DOCKERD_LOCKS:
-        try:
-            fd = os.open(f"{path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            if not _lock(fd, fcntl.LOCK_SH):
-                raise Unavailable(f'data root "{path}" is in use by dockerd', hint="stop dockerd, or use another --data-root")
-        finally:
-            os.close(fd)
+def _lock_out_dockerd(locks: ExitStack, path: str) -> None:
+    """Raises Unavailable while a dockerd uses the root, and keeps one from starting on it afterwards."""
+    with ExitStack() as tested:
+        if not all(_lock(tested, f"{path}/{name}") for name in _ALSO_DOCKERD_S if os.path.exists(f"{path}/{name}")):
+            raise _in_use_by_dockerd(path)
+    if not _lock(locks, f"{path}/{_DOCKERD_LOCK}"):
+        raise _in_use_by_dockerd(path)
+
+
+def _in_use_by_dockerd(path: str) -> Unavailable:
+    return Unavailable(f'data root "{path}" is in use by dockerd', hint="stop dockerd, or use another --data-root")
 
 
 def _check_driver(path: str) -> None:

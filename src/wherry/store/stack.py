@@ -122,11 +122,11 @@ def is_whiteout(status: os.stat_result) -> bool:
 
 
 def is_opaque(path: str) -> bool:
-    """Whether a folder (by a path that may be followed) hides what lower layers have in theirs."""
+    """Whether a folder (by a path that may be followed) hides what lower layers have in theirs; not when it is gone."""
     try:
         return os.getxattr(path, OPAQUE_XATTR) == b"y"
     except OSError as err:
-        if err.errno in (errno.ENODATA, errno.ENOTSUP):
+        if err.errno in (errno.ENODATA, errno.ENOTSUP, errno.ENOENT):
             return False
         raise
 
