@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherry.engine.spec.capabilities import capabilities
 from wherry.engine.spec.devices import device_nodes, device_rules
+from wherry.engine.spec.limits import supported
 from wherry.engine.spec.mounts import mounts
 from wherry.engine.spec.namespaces import namespaces, sysctls
 from wherry.engine.spec.process import process
@@ -34,6 +35,7 @@ def oci_config(
     `asked`: mounts as planned, volumes with their folder as source. `found`: `devices.look_up(host)`. `ulimits`,
     `seccomp_profile` (text, `unconfined` or empty) and `no_new_privileges` are the daemon's own defaults.
     """
+    host, _ = supported(host, facts)
     security = parse_security(host.security_opt)
     allowed = capabilities(host, facts.capabilities)
     nnp = no_new_privileges if security.no_new_privileges is None else security.no_new_privileges

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from wherry.engine.model import LogConfig, RestartPolicy
 from wherry.engine.spec.config import hidden_paths
+from wherry.engine.spec.limits import supported
 
 if TYPE_CHECKING:
     from wherry.engine.model import HostConfig
@@ -20,7 +21,8 @@ def adapt(
     host: HostConfig, facts: Facts, *, shm_size: int = DEFAULT_SHM_BYTES, ipc_mode: str = "private", cgroupns_mode: str = "",
     init: bool = False, log: LogConfig | None = None,
 ) -> HostConfig:
-    """A copy with the daemon's defaults in the place of what was not given."""
+    """A copy with the daemon's defaults in the place of what was not given, and without what this kernel cannot limit."""
+    host, _ = supported(host, facts)
     changes: dict[str, Any] = {}
     if host.memory > 0 and host.memory_swap == 0:
         changes["memory_swap"] = host.memory * 2
@@ -47,8 +49,6 @@ def adapt(
     if not host.privileged:
         masked, readonly = hidden_paths(host)
         changes |= {"masked_paths": masked, "readonly_paths": readonly}
-    if facts.cgroup_version == "v2" and host.kernel_memory:
-        changes["kernel_memory"] = 0
     return replace(host, **changes)
 
 

@@ -57,7 +57,7 @@ def arguments(config: ContainerConfig, init: bool) -> list[str]:
 
 
 def environment(config: ContainerConfig, links: tuple[str, ...] = ()) -> list[str]:
-    """PATH, HOSTNAME, TERM with a terminal, then what was asked for: it takes the place of an earlier one; a bare name removes it."""
+    """PATH, HOSTNAME, TERM with a terminal, then what was asked for, in an earlier one's place; a bare name removes one."""
     found = [DEFAULT_PATH, f"HOSTNAME={config.hostname}", *(["TERM=xterm"] if config.tty else []), *links]
     for text in config.env or ():
         name, given, _ = text.partition("=")

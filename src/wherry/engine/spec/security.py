@@ -31,9 +31,9 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_security(options: tuple[str, ...] | None) -> Security:
-    """The options of a HostConfig. Raises InvalidArgument in Docker's words."""
+    """The options of a HostConfig. Raises InvalidArgument in Docker's words (1: no value, 2: no such option)."""
     found = Security()
-    for place, option in enumerate(options or (), 1):
+    for option in options or ():
         if option == "no-new-privileges":
             found = msgspec.structs.replace(found, no_new_privileges=True)
             continue
@@ -41,10 +41,10 @@ def parse_security(options: tuple[str, ...] | None) -> Security:
         if option == "disable":  # the oldest spelling of label=disable
             continue
         if not separator:
-            raise InvalidArgument(f'invalid --security-opt {place}: "{option}"')
+            raise InvalidArgument(f'invalid --security-opt 1: "{option}"')
         if key == "label":
             if value.partition(":")[0] not in _LABELS:
-                raise InvalidArgument(f'invalid --security-opt {place}: "{option}"')
+                raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
         elif key == "apparmor":
             found = msgspec.structs.replace(found, apparmor=value)
         elif key == "seccomp":
@@ -54,7 +54,7 @@ def parse_security(options: tuple[str, ...] | None) -> Security:
         elif key == "systempaths" and value == UNCONFINED:
             found = msgspec.structs.replace(found, system_paths_unconfined=True)
         else:
-            raise InvalidArgument(f'invalid --security-opt {place}: "{option}"')
+            raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
     return found
 
 
