@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wherry.engine.records import timestamp
-from wherry.errors import InvalidArgument, NotFound
+from wherry.errors import Internal, InvalidArgument, NotFound, Unavailable
 from wherry.oci.platform import host_platform
 from wherry.oci.reference import parse_name, parse_reference
 
@@ -69,7 +69,8 @@ class ImageTransfer:
             if reference.tag or reference.digest:
                 tags = [reference]
             else:
-                found = await self._pool.run_long(lambda: self.registries().tags(reference, credentials))
+                with _Reached():
+                    found = await self._pool.run_long(lambda: self.registries().tags(reference, credentials))
                 tags = [reference.with_tag(tag) for tag in found]
             for one in tags:
                 await self._pool.run_long(self._pull, one, wanted, credentials, report, cancelled)
@@ -77,7 +78,8 @@ class ImageTransfer:
 
     def _pull(self, reference: Reference, platform: Platform, credentials: Credentials, report: Report,
               cancelled: threading.Event) -> None:
-        self.registries().pull(reference, platform, credentials, report, cancelled)
+        with _Reached():
+            self.registries().pull(reference, platform, credentials, report, cancelled)
 
     async def push(self, reference: Reference, credentials: Credentials, report: Report,
                    cancelled: threading.Event) -> None:
@@ -93,16 +95,19 @@ class ImageTransfer:
                 self._rooms.tell("push", one.familiar(), one.familiar_name)
 
     def _push(self, reference: Reference, credentials: Credentials, report: Report, cancelled: threading.Event) -> None:
-        self.registries().push(reference, credentials, report, cancelled)
+        with _Reached():
+            self.registries().push(reference, credentials, report, cancelled)
 
     async def inspect_remote(self, name: str, credentials: Credentials) -> Inspected:
         """What a registry has under a name. Raises as a pull."""
         reference = parse_reference(name)
-        return await self._pool.run_long(lambda: self.registries().inspect(reference, credentials))
+        with _Reached():
+            return await self._pool.run_long(lambda: self.registries().inspect(reference, credentials))
 
     async def check_login(self, credentials: Credentials) -> str:
         """An identity token, or nothing, when a registry takes the credentials. Raises Unauthorized, Unavailable."""
-        return await self._pool.run_long(lambda: self.registries().check(credentials))
+        with _Reached():
+            return await self._pool.run_long(lambda: self.registries().check(credentials))
 
     # -- archives
 
@@ -179,3 +184,14 @@ class _Counted:
 
     def __exit__(self, *_: object) -> None:
         self._transfer.under_way -= 1
+
+
+class _Reached:
+    """A registry that cannot be reached is no unavailability of this engine: clients must not try again and again."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Unavailable):
+            raise Internal(error.message, hint=error.hint) from error

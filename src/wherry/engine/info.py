@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -39,13 +40,18 @@ class Info:
         self._images = images
         self._listeners = listeners
         self._warnings = warnings
+        self._guard = threading.Lock()
+        self._id = ""
         self.debug = False
         """Set by the daemon, which may change it while it runs."""
 
     @property
     def id(self) -> str:
         """The engine's id."""
-        return engine_id(self._options.data_root)
+        with self._guard:
+            if not self._id:
+                self._id = engine_id(self._options.data_root)
+            return self._id
 
     def reload(self, options: EngineOptions) -> None:
         """Speaks of these options from now on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,8 @@ from wherry.registry.endpoint import Credentials
 
 if TYPE_CHECKING:
     from wherry.api.docker.http import Request
+
+log = logging.getLogger("wherry.api")
 
 
 class AuthConfig(Model, frozen=True):
@@ -41,20 +44,16 @@ class AuthConfig(Model, frozen=True):
 
 
 def credentials_of(request: Request) -> Credentials:
-    """The request's `X-Registry-Auth`: JSON in URL-safe base64, with or without padding. None is nobody.
+    """The request's `X-Registry-Auth`: JSON in URL-safe base64, with or without padding.
 
-    Raises InvalidArgument for what is no such thing.
+    What is no such thing counts as nobody's, as for dockerd, since old clients send all kinds of nothing here.
     """
     text = request.headers.get("x-registry-auth").strip()
     if not text:
         return Credentials()
     try:
         raw = base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument("invalid X-Registry-Auth header: must be a valid base64url-encoded string") from error
-    if not raw.strip() or raw.strip() == b"null":
-        return Credentials()
-    try:
         return gojson.decode(raw, AuthConfig).credentials()
-    except InvalidArgument as error:
-        raise InvalidArgument(f"invalid X-Registry-Auth header: {error.message}") from error
+    except (binascii.Error, InvalidArgument) as error:
+        log.warning("the header X-Registry-Auth cannot be read, ignoring it: %s", error)
+        return Credentials()
