@@ -46,6 +46,7 @@ def _everything(fd: int, first: bytes = b"") -> bytes:
 def _file(name: str, data: bytes) -> bytes:
     """One regular file as a member of an archive."""
     import tarfile
+
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(data), 0o600
     return member.tobuf(tarfile.PAX_FORMAT) + data + b"\0" * (-len(data) % 512)
@@ -59,7 +60,9 @@ def open_context(place: str, dockerfile: str, streams: Streams, *, compress: boo
     """The context of `build`'s argument. Raises CommandFailed."""
     if place == "-":
         return _from_stdin(dockerfile, streams)
-    if place.startswith(("git://", "git@", "github.com/")) or (place.startswith(("http://", "https://")) and place.partition("#")[0].endswith(".git")):
+    if place.startswith(("git://", "git@", "github.com/")) or (
+        place.startswith(("http://", "https://")) and place.partition("#")[0].endswith(".git")
+    ):
         raise CommandFailed(f"a Git repository as the build context is not supported by wherry yet: {place}")
     if place.startswith(("http://", "https://")):
         return Context(None, dockerfile, place)
@@ -71,6 +74,7 @@ def open_context(place: str, dockerfile: str, streams: Streams, *, compress: boo
 
 def _compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     import zlib
+
     packer = zlib.compressobj(wbits=31)
     for piece in pieces:
         yield packer.compress(piece)
@@ -84,7 +88,9 @@ def _from_stdin(dockerfile: str, streams: Streams) -> Context:
     if is_archive(first):
         return Context(_stream(streams.stdin, first), dockerfile)
     if dockerfile:
-        raise CommandFailed("unable to prepare context: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
+        raise CommandFailed(
+            "unable to prepare context: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
+        )
     data = _everything(streams.stdin, first)
     return Context(iter((_file("Dockerfile", data), END)), "Dockerfile")
 
@@ -104,7 +110,10 @@ def _from_folder(place: str, dockerfile: str, streams: Streams) -> Context:
         if not dockerfile and not os.path.lexists(path) and os.path.lexists(os.path.join(root, "dockerfile")):
             path = os.path.join(root, "dockerfile")
         if not os.path.lexists(path):
-            raise CommandFailed(f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat {path}: no such file or directory")
+            raise CommandFailed(
+                "unable to prepare context: unable to evaluate symlinks in Dockerfile path: "
+                f"lstat {path}: no such file or directory"
+            )
         real = os.path.realpath(path)
         relative = os.path.relpath(real, root)
         if relative.startswith("../"):

@@ -1,7 +1,8 @@
-"""The Engine API for the commands: versioned paths, JSON bodies, the daemon's errors, streams, and connections taken over for attach and exec.
+"""The Engine API for the commands: versioned paths, JSON bodies, the daemon's errors, streams, connections taken over.
 
 The version is not asked for beforehand where that can be avoided: the first request goes out under the newest version
-we know; a daemon that is older refuses it before doing anything and says in `Api-Version` what it speaks, and the request is repeated.
+we know; a daemon that is older refuses it before doing anything and says in `Api-Version` what it speaks, and the request is
+repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def escape(text: str, also: str = "") -> str:
     """Percent-encodes for a path or a query."""
     if all(one in SAFE or one in also for one in text):
         return text
-    return "".join(chr(byte) if chr(byte) in SAFE or chr(byte) in also else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
+    return "".join(
+        chr(byte) if chr(byte) in SAFE or chr(byte) in also else f"%{byte:02X}"
+        for byte in text.encode("utf-8", "surrogateescape")
+    )
 
 
 def encode_query(query: Mapping[str, Any]) -> str:
@@ -69,7 +73,9 @@ def filters_json(pairs: list[tuple[str, str]]) -> str | None:
 class Client:
     """One daemon. Idle connections are kept and used again."""
 
-    def __init__(self, endpoint: Endpoint, *, version: str = "", headers: Mapping[str, str] | None = None, start: Any = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, version: str = "", headers: Mapping[str, str] | None = None, start: Any = None
+    ) -> None:
         self.endpoint = endpoint
         self.version = version
         self.pinned = bool(version)
@@ -97,8 +103,10 @@ class Client:
 
     def _cannot_connect(self, wrong: OSError) -> str:
         if isinstance(wrong, PermissionError):
-            return (f"permission denied while trying to connect to the Docker daemon socket at {self.endpoint.url}: "
-                    f"connect: {(wrong.strerror or str(wrong)).lower()}")
+            return (
+                f"permission denied while trying to connect to the Docker daemon socket at {self.endpoint.url}: "
+                f"connect: {(wrong.strerror or str(wrong)).lower()}"
+            )
         if isinstance(wrong, FileNotFoundError | ConnectionRefusedError | TimeoutError) or self.endpoint.kind == "unix":
             return f"Cannot connect to the Docker daemon at {self.endpoint.url}. Is the docker daemon running?"
         return f"error during connect: {self.endpoint.url}: {wrong.strerror or wrong}"
@@ -142,8 +150,14 @@ class Client:
         """Takes back the connection of an answer that was read to its end."""
         self._keep(answer)
 
-    def raw(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: bytes | Iterator[bytes] | None = None,
-            headers: Mapping[str, str] | None = None) -> Response:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """Sends a request and returns its answer, whatever its status. The caller reads the body."""
         text = encode_query(query or {})
         replayable = body is None or isinstance(body, bytes)
@@ -161,8 +175,14 @@ class Client:
             self._learn(answer) if offered else None
         return answer
 
-    def stream(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: bytes | Iterator[bytes] | None = None,
-               headers: Mapping[str, str] | None = None) -> Response:
+    def stream(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """As `raw`, for answers that are not errors. Raises ApiError."""
         answer = self.raw(method, path, query, body, headers)
         if answer.status >= 400:
@@ -181,10 +201,20 @@ class Client:
         if not message and data:
             message = data.decode("utf-8", "replace").strip()
         if not message:
-            message = f"request returned {answer.reason} for API route and version {self.endpoint.url}, check if the server supports the requested API version"
+            message = (
+                f"request returned {answer.reason} for API route and version {self.endpoint.url}, "
+                "check if the server supports the requested API version"
+            )
         return ApiError(answer.status, message.strip())
 
-    def call(self, method: str, path: str, query: Mapping[str, Any] | None = None, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """Sends JSON (or nothing) and returns the JSON answer, None for an empty one. Raises ApiError."""
         body = None if json is None else (dumps(json, html=True) + "\n").encode("utf-8", "surrogateescape")
         sent = dict(headers or {})
@@ -208,7 +238,10 @@ class Client:
         return self.call("DELETE", path, query)
 
     def hijack(self, path: str, query: Mapping[str, Any] | None = None, json: Any = None) -> tuple[Socket, bytes, str]:
-        """POSTs with an upgrade to a plain stream: the socket, the bytes that came at once, and the media type. Raises ApiError."""
+        """POSTs with an upgrade to a plain stream: the socket, the bytes that came at once, and the media type.
+
+        Raises ApiError.
+        """
         body = None if json is None else (dumps(json, html=True) + "\n").encode("utf-8", "surrogateescape")
         headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Type": "application/json" if body else "text/plain"}
         answer = self.raw("POST", path, query, body, headers)

@@ -30,7 +30,8 @@ class Flag(Record):
     """One option. `kind` names the value in help and picks its parser (`flags.KINDS`); `check` replaces that parser.
 
     `shown` is what help says about the default (with its quotes or brackets); empty says nothing. `since` is the API version
-    that the daemon must speak («windows» for what only daemons there know); `same_as` names the flag whose value this one is another spelling of.
+    that the daemon must speak («windows» for what only daemons there know); `same_as` names the flag whose value this one is
+    another spelling of.
     """
 
     name: str

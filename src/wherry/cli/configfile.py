@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class ConfigFile:
-    """The configuration folder and its file, which is read at first use. A file that is no JSON is a warning and counts as empty."""
+    """The configuration folder and its file, which is read at first use.
+
+    A file that is no JSON is a warning and counts as empty.
+    """
 
     def __init__(self, folder: str, warn: Any = None) -> None:
         self.folder = folder

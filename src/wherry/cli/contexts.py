@@ -1,4 +1,4 @@
-"""Contexts on disk, in docker's own layout: `contexts/meta/<sha256 of the name>/meta.json` and `contexts/tls/<sha256>/docker/{ca,cert,key}.pem`."""
+"""Contexts on disk, in docker's layout: `contexts/meta/<sha256 of the name>/meta.json`, `contexts/tls/<sha256>/docker/*.pem`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ TLS_NAMES = ("ca.pem", "cert.pem", "key.pem")
 
 
 def _digest(name: str) -> str:
-    from _sha256 import sha256
+    from hashlib import sha256
+
     return sha256(name.encode()).hexdigest()
 
 
@@ -29,7 +30,8 @@ def check_name(name: str) -> None:
     allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-"
     if any(one not in allowed for one in name) or not name[0].isalnum() or len(name) < 2:
         raise InvalidArgument(
-            f'context name "{name}" is invalid, names are validated against regexp "^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"')
+            f'context name "{name}" is invalid, names are validated against regexp "^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"'
+        )
 
 
 class ContextStore:
@@ -74,13 +76,18 @@ class ContextStore:
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint that a context describes. Raises NotFound, InvalidArgument."""
         from wherry.cli.endpoint import parse_host
+
         docker = self.get(name).get("Endpoints", {}).get("docker")
         if not docker or not docker.get("Host"):
             raise InvalidArgument(f'context "{name}" has no docker endpoint')
         files = {one: f"{self.tls_folder(name)}/docker/{one}" for one in TLS_NAMES}
         held = {one: path for one, path in files.items() if os.path.exists(path)}
         skip = bool(docker.get("SkipTLSVerify"))
-        tls = TlsFiles(ca=held.get("ca.pem", ""), cert=held.get("cert.pem", ""), key=held.get("key.pem", ""), verify=not skip) if held or skip else None
+        tls = (
+            TlsFiles(ca=held.get("ca.pem", ""), cert=held.get("cert.pem", ""), key=held.get("key.pem", ""), verify=not skip)
+            if held or skip
+            else None
+        )
         return Endpoint(url=parse_host(docker["Host"], tls is not None), tls=tls)
 
     def save(self, name: str, meta: dict[str, Any], tls: dict[str, bytes] | None = None) -> None:
@@ -115,5 +122,6 @@ class ContextStore:
     def remove(self, name: str) -> None:
         """Removes a context with its certificates."""
         import shutil
+
         shutil.rmtree(self._meta(name))
         shutil.rmtree(self.tls_folder(name), ignore_errors=True)

@@ -24,6 +24,7 @@ def registry_key(domain: str) -> str:
 
 def _b64encode(data: bytes) -> str:
     from binascii import b2a_base64
+
     return b2a_base64(data, newline=False).decode()
 
 
@@ -40,12 +41,16 @@ def _helper(config: ConfigFile, server: str) -> str:
 def _ask(helper: str, verb: str, text: str) -> str:
     """Runs `docker-credential-<helper> <verb>` with text on stdin. Raises Unavailable with what it said."""
     import subprocess
+
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run([program, verb], input=text.encode(), stdout=subprocess.PIPE)
     except OSError as wrong:
-        raise Unavailable(f'error getting credentials - err: exec: "{program}": executable file not found in $PATH, out: ``'
-                          if isinstance(wrong, FileNotFoundError) else f"error getting credentials - err: {wrong}") from None
+        raise Unavailable(
+            f'error getting credentials - err: exec: "{program}": executable file not found in $PATH, out: ``'
+            if isinstance(wrong, FileNotFoundError)
+            else f"error getting credentials - err: {wrong}"
+        ) from None
     said = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
         raise Unavailable(f"error getting credentials - err: exit status {done.returncode}, out: `{said}`")
@@ -66,6 +71,7 @@ def _from_helper(helper: str, server: str) -> dict[str, str]:
 
 def _from_file(entry: dict[str, Any], server: str) -> dict[str, str]:
     from binascii import Error, a2b_base64
+
     found = {name: entry[name] for name in ("username", "password", "identitytoken", "registrytoken") if entry.get(name)}
     if entry.get("auth"):
         try:
@@ -113,8 +119,11 @@ def save(config: ConfigFile, server: str, login: dict[str, str]) -> str:
     """Keeps a login; returns the name of the helper that keeps it, empty for config.json."""
     helper = _helper(config, server)
     if helper:
-        secret = {"ServerURL": server, "Username": TOKEN_USER, "Secret": login["identitytoken"]} if login.get("identitytoken") else {
-            "ServerURL": server, "Username": login["username"], "Secret": login["password"]}
+        secret = (
+            {"ServerURL": server, "Username": TOKEN_USER, "Secret": login["identitytoken"]}
+            if login.get("identitytoken")
+            else {"ServerURL": server, "Username": login["username"], "Secret": login["password"]}
+        )
         _ask(helper, "store", dumps(secret))
         entry: dict[str, str] = {}
     else:
@@ -145,7 +154,13 @@ def proxy_variables(config: ConfigFile, host: str) -> dict[str, str]:
     proxies = config.table("proxies")
     chosen = proxies.get(host) or proxies.get("default") or {}
     found = {}
-    for key, name in (("httpProxy", "HTTP_PROXY"), ("httpsProxy", "HTTPS_PROXY"), ("noProxy", "NO_PROXY"), ("ftpProxy", "FTP_PROXY"), ("allProxy", "ALL_PROXY")):
+    for key, name in (
+        ("httpProxy", "HTTP_PROXY"),
+        ("httpsProxy", "HTTPS_PROXY"),
+        ("noProxy", "NO_PROXY"),
+        ("ftpProxy", "FTP_PROXY"),
+        ("allProxy", "ALL_PROXY"),
+    ):
         if chosen.get(key):
             found[name] = found[name.lower()] = str(chosen[key])
     return found

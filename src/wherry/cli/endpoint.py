@@ -1,4 +1,4 @@
-"""Which daemon is meant: `-H`, `-c`, DOCKER_HOST, DOCKER_CONTEXT, the current context of config.json, our own socket, in docker's order."""
+"""Which daemon is meant: `-H`, `-c`, DOCKER_HOST, DOCKER_CONTEXT, the current context, our own socket, in docker's order."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def resolve(options: Options, config: ConfigFile, environment: dict[str, str]) -
     name = context_name(options, config, environment)
     if name != "default":
         from wherry.cli.contexts import ContextStore
+
         return ContextStore(config.folder).endpoint(name)
     chosen = (hosts[0] if hosts else environment.get("DOCKER_HOST", "")).strip()
     tls = _tls(options, environment, config.folder)
@@ -74,11 +75,21 @@ def parse_host(text: str, tls: bool = False) -> str:
 
 def _tls(options: Options, environment: dict[str, str], folder: str) -> TlsFiles | None:
     verify = options.on("tlsverify") if options.given("tlsverify") else bool(environment.get("DOCKER_TLS_VERIFY"))
-    if not (verify or options.on("tls") or environment.get("DOCKER_TLS") or any(options.given(name) for name in ("tlscacert", "tlscert", "tlskey"))):
+    if not (
+        verify
+        or options.on("tls")
+        or environment.get("DOCKER_TLS")
+        or any(options.given(name) for name in ("tlscacert", "tlscert", "tlskey"))
+    ):
         return None
     import os
+
     base = environment.get("DOCKER_CERT_PATH") or folder
-    paths = [options.text(flag) or f"{base}/{name}.pem" for flag, name in (("tlscacert", "ca"), ("tlscert", "cert"), ("tlskey", "key"))]
-    ca, cert, key = (path if os.path.exists(path) or options.given(flag) else ""
-                     for path, flag in zip(paths, ("tlscacert", "tlscert", "tlskey"), strict=True))
+    paths = [
+        options.text(flag) or f"{base}/{name}.pem" for flag, name in (("tlscacert", "ca"), ("tlscert", "cert"), ("tlskey", "key"))
+    ]
+    ca, cert, key = (
+        path if os.path.exists(path) or options.given(flag) else ""
+        for path, flag in zip(paths, ("tlscacert", "tlscert", "tlskey"), strict=True)
+    )
     return TlsFiles(ca=ca, cert=cert, key=key, verify=verify)

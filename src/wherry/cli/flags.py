@@ -1,6 +1,7 @@
 """Arguments to options, by the rules of Go's pflag, which docker's users have in their fingers.
 
-`-it` is a cluster, `-p80:80`, `-p=80:80` and `-p 80:80` are one thing, `--flag=value` and `--flag value` too (a boolean takes only
+`-it` is a cluster, `-p80:80`, `-p=80:80` and `-p 80:80` are one thing, `--flag=value` and `--flag value` too (a boolean takes
+only
 the former), `--` ends the options, and for `run`, `exec` and `create` the first argument does.
 """
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from wherry.cli.command import Flag
 
 
-class HelpWanted(Exception):  # noqa: N818 - not an error: the way out of parsing when help is asked for
+class HelpWanted(Exception):
     """`--help` or `-h` was given."""
 
 
@@ -70,6 +71,7 @@ class Options:
             value = parse(text)
         except ValueError as wrong:
             from wherry.cli.values import go_quote
+
             raise UsageError(f"invalid argument {go_quote(text)} for {spelled} flag: {wrong}") from None
         name = flag.same_as or flag.name
         if flag.since:

@@ -18,7 +18,9 @@ _SHOWN_EMPTY = {"map": "map[]", "uint16": "0", "ulimit": "[]"}
 def usage_lines(command: Command, name: str) -> str:
     """`Usage:  wherry ps [OPTIONS]` with the further lines where a command has them."""
     first = f"Usage:  {PROGRAM} {name}{' ' + command.usage if command.usage else ''}"
-    return "\n".join((first, *(f"\t{PROGRAM} {name.rpartition(' ')[0]}{' ' if ' ' in name else ''}{more}" for more in command.more_usage)))
+    return "\n".join(
+        (first, *(f"\t{PROGRAM} {name.rpartition(' ')[0]}{' ' if ' ' in name else ''}{more}" for more in command.more_usage))
+    )
 
 
 def wrap(text: str, indent: int, width: int) -> str:
@@ -80,8 +82,10 @@ def command_help(command: Command, name: str, names: Sequence[str], line: str, w
 
 def group_help(group: str) -> str:
     """The help of a management command."""
-    return (f"Usage:  {PROGRAM} {group} COMMAND\n\n{GROUPS[group]}\n\nCommands:\n{_list(members(group))}"
-            f"\nRun '{PROGRAM} {group} COMMAND --help' for more information on a command.\n")
+    return (
+        f"Usage:  {PROGRAM} {group} COMMAND\n\n{GROUPS[group]}\n\nCommands:\n{_list(members(group))}"
+        f"\nRun '{PROGRAM} {group} COMMAND --help' for more information on a command.\n"
+    )
 
 
 def root_help(flags: Sequence[Flag], width: int) -> str:
@@ -89,7 +93,9 @@ def root_help(flags: Sequence[Flag], width: int) -> str:
     lines = dict(top_level())
     common = [(name, lines.pop(name)) for name in COMMON]
     rest = sorted((name, line) for name, line in lines.items())
-    return (f"Usage:  {PROGRAM} [OPTIONS] COMMAND\n\nRuns containers: docker's command line on any Docker Engine API\n"
-            f"\nCommon Commands:\n{_list(common)}\nManagement Commands:\n{_list(sorted(GROUPS.items()))}"
-            f"\nCommands:\n{_list(rest)}\nGlobal Options:\n{flag_lines(flags, width)}"
-            f"\nRun '{PROGRAM} COMMAND --help' for more information on a command.\n")
+    return (
+        f"Usage:  {PROGRAM} [OPTIONS] COMMAND\n\nRuns containers: docker's command line on any Docker Engine API\n"
+        f"\nCommon Commands:\n{_list(common)}\nManagement Commands:\n{_list(sorted(GROUPS.items()))}"
+        f"\nCommands:\n{_list(rest)}\nGlobal Options:\n{flag_lines(flags, width)}"
+        f"\nRun '{PROGRAM} COMMAND --help' for more information on a command.\n"
+    )

@@ -1,20 +1,30 @@
-"""HTTP/1.1 as a client speaks it to the Engine API: requests with bodies of any length, streamed answers, and the take-over of the connection."""
+"""HTTP/1.1 for a client of the Engine API: bodies of any length, streamed answers, the take-over of the connection."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Socket(Protocol):
         """What is used of a socket; Unix, TCP and TLS sockets and the pipe of a program have it."""
 
-        def sendall(self, data: bytes | memoryview, /) -> None: ...
-        def recv(self, size: int, /) -> bytes: ...
-        def fileno(self) -> int: ...
-        def shutdown(self, how: int, /) -> None: ...
-        def close(self) -> None: ...
+        def sendall(self, data: bytes | memoryview, /) -> None:
+            """Sends everything."""
+
+        def recv(self, size: int, /) -> bytes:
+            """Receives at most `size` bytes."""
+
+        def fileno(self) -> int:
+            """The descriptor."""
+
+        def shutdown(self, how: int, /) -> None:
+            """Closes one direction."""
+
+        def close(self) -> None:
+            """Closes it."""
+
 
 SHUT_WR = 1
 HEADER_LIMIT = 1 << 20
@@ -93,9 +103,10 @@ class Response:
         """The whole body."""
         return b"".join(self.pieces())
 
-    def values(self) -> Iterator[object]:
+    def values(self) -> Iterator[Any]:
         """The JSON values of a streamed body, one after the other."""
         from wherry.cli.jsontext import loads
+
         held = b""
         for piece in self.pieces():
             held += piece
@@ -117,7 +128,9 @@ class Connection:
         self.closed = False
         self._held = bytearray()
 
-    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | Iterator[bytes] | None = None) -> Response:
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | Iterator[bytes] | None = None
+    ) -> Response:
         """Sends a request and reads the head of its answer. An iterator as body is sent in chunks."""
         self.busy = True
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host}"]
@@ -175,14 +188,14 @@ class Connection:
                 return b""
             self._held += piece
         line = bytes(self._held[:end]).rstrip(b"\r")
-        del self._held[:end + 1]
+        del self._held[: end + 1]
         return line
 
     def take_some(self, most: int) -> bytes:
         """At least one byte and at most `most`; empty at the end of the stream."""
         if self._held:
             piece = bytes(self._held[:most])
-            del self._held[:len(piece)]
+            del self._held[: len(piece)]
             return piece
         return self.socket.recv(most)
 

@@ -23,14 +23,22 @@ def named(text: str) -> Reference:
         raise CommandFailed(wrong.message) from None
 
 
-def pull(call: Invocation, reference: Reference, *, platform: str = "", every: bool = False, write: Callable[[str], None] | None = None, columns: int = 0) -> None:
+def pull(
+    call: Invocation,
+    reference: Reference,
+    *,
+    platform: str = "",
+    every: bool = False,
+    write: Callable[[str], None] | None = None,
+    columns: int = 0,
+) -> None:
     """Pulls an image; messages go to `write`, nowhere without it. Raises ApiError, CommandFailed."""
     tag = "" if every else reference.digest or reference.tag
     query = {"fromImage": reference.familiar_name, "tag": tag or None, "platform": platform.lower() or None}
     answer = call.client.stream("POST", "/images/create", query, headers=auth_headers(call.config, reference.domain))
     screen = ProgressScreen(write or (lambda _text: None), columns if write is not None else 0)
     try:
-        screen.show_all(answer.values())  # type: ignore[arg-type]
+        screen.show_all(answer.values())
     except ProgressError as wrong:
         raise CommandFailed(wrong.message) from None
     call.client.done(answer)

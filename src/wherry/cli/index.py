@@ -5,7 +5,8 @@ Only literals stand here, so that a cold start pays one constant, not a record f
 
 from __future__ import annotations
 
-# place, other names, module of `commands` and the name of its Command, one line. The first word of a place is a group or the command itself.
+# place, other names, module of `commands` and the name of its Command, one line.
+# The first word of a place is a group or the command itself.
 PLACES: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ("container attach", ("attach",), "attach:ATTACH", "Connect this terminal to a running container"),
     ("container commit", ("commit",), "commit:COMMIT", "Make an image of a container's changes"),
@@ -83,8 +84,14 @@ PLACES: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
 )
 
 GROUPS: dict[str, str] = {
-    "builder": "Builds and their cache", "container": "Containers", "context": "Contexts: daemons by name", "image": "Images",
-    "network": "Networks", "system": "The daemon as a whole", "volume": "Volumes"}
+    "builder": "Builds and their cache",
+    "container": "Containers",
+    "context": "Contexts: daemons by name",
+    "image": "Images",
+    "network": "Networks",
+    "system": "The daemon as a whole",
+    "volume": "Volumes",
+}
 
 COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info")
 HIDDEN = frozenset(("completion", "help", "__complete", "system dial-stdio"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from wherry.oci.jsontext import loads as loads
+from wherry.oci.jsontext import loads
+
+__all__ = ["dumps", "loads", "number", "quote"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,17 @@ def dumps(value: Json, *, html: bool = False, indent: str = "") -> str:
     return text
 
 
-_ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPED = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
 
 
 def quote(text: str) -> str:
@@ -51,7 +63,14 @@ def _write(value: Json, parts: list[str], indent: str, line: str) -> None:
     elif isinstance(value, int | float):
         parts.append(number(value))
     elif isinstance(value, dict):
-        _members(((f"{quote(str(key))}:{' ' if indent else ''}", one) for key, one in value.items()), bool(value), "{}", parts, indent, line)
+        _members(
+            ((f"{quote(str(key))}:{' ' if indent else ''}", one) for key, one in value.items()),
+            bool(value),
+            "{}",
+            parts,
+            indent,
+            line,
+        )
     elif isinstance(value, list | tuple):
         _members((("", one) for one in value), bool(value), "[]", parts, indent, line)
     else:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def for_each(call: Invocation, names: Iterable[str], act: Callable[[str], str | None]) -> int:
-    """Calls `act` for each name and prints what it returns (the name, normally); errors go to stderr, one line each, and the others go on."""
+    """Calls `act` for each name and prints what it returns (the name, normally).
+
+    Errors go to stderr, one line each, and the others go on.
+    """
     failed = []
     for name in names:
         try:

@@ -39,8 +39,13 @@ def start(socket_path: str, program: str, streams: Streams) -> bool:
     said = os.memfd_create("wherryd-stderr", os.MFD_CLOEXEC)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
-        pid = os.posix_spawn(daemon, [daemon, "--on-demand"], os.environ, setsid=True, file_actions=[
-            (os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, said, 2)])
+        pid = os.posix_spawn(
+            daemon,
+            [daemon, "--on-demand"],
+            os.environ,
+            setsid=True,
+            file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, said, 2)],
+        )
         _wait(pid, socket_path, said)
     finally:
         os.close(null)
@@ -50,6 +55,7 @@ def start(socket_path: str, program: str, streams: Streams) -> bool:
 
 def _wait(pid: int, socket_path: str, said: int) -> None:
     import time
+
     deadline = time.monotonic() + WAIT_S
     while not answers(socket_path):
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -57,7 +63,9 @@ def _wait(pid: int, socket_path: str, said: int) -> None:
             return
         if ended or time.monotonic() > deadline:
             text = os.pread(said, 1 << 16, 0).decode("utf-8", "replace").strip()
-            reason = f"ended with exit code {os.waitstatus_to_exitcode(status)}" if ended else f"does not answer after {WAIT_S:.0f} s"
+            reason = (
+                f"ended with exit code {os.waitstatus_to_exitcode(status)}" if ended else f"does not answer after {WAIT_S:.0f} s"
+            )
             raise Unavailable(f"wherryd {reason}{': ' + text if text else ''}")
         time.sleep(STEP_S)
 
@@ -65,6 +73,7 @@ def _wait(pid: int, socket_path: str, said: int) -> None:
 def answers(path: str) -> bool:
     """Whether somebody listens on the socket."""
     from _socket import socket
+
     one = socket(1, 1 | 0o2000000, 0)
     try:
         one.connect(path)

@@ -34,7 +34,7 @@ class Endpoint(Record):
 
     @property
     def kind(self) -> str:
-        """`unix`, `tcp`, `ssh`, …"""
+        """What stands before `://`: `unix`, `tcp`, `ssh`."""
         return self.url.partition("://")[0]
 
     @property
@@ -61,13 +61,14 @@ def connect(endpoint: Endpoint) -> Socket:
 
 def _unix(path: str) -> Socket:
     from _socket import socket
+
     one = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
     try:
         one.connect(path)
     except OSError:
         one.close()
         raise
-    return one  # type: ignore[no-any-return]
+    return one
 
 
 def split_address(address: str, port: int) -> tuple[str, int]:
@@ -80,6 +81,7 @@ def split_address(address: str, port: int) -> tuple[str, int]:
 
 def _tcp(endpoint: Endpoint) -> Socket:
     import socket
+
     host, port = split_address(endpoint.address.partition("/")[0], 2376 if endpoint.tls else 2375)
     one = socket.create_connection((host, port))
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -87,6 +89,7 @@ def _tcp(endpoint: Endpoint) -> Socket:
     if endpoint.tls is None and endpoint.kind != "https":
         return one
     import ssl
+
     files = endpoint.tls or TlsFiles()
     context = ssl.create_default_context(cafile=files.ca or None)
     if not files.verify:
@@ -112,6 +115,7 @@ class _TlsSocket:
     def send_some(self, data: bytes) -> int:
         """Sends what fits now, as a DONTWAIT send does on a plain socket."""
         import ssl
+
         self._socket.setblocking(False)  # type: ignore[attr-defined]
         try:
             return self._socket.send(data)  # type: ignore[attr-defined, no-any-return]
@@ -153,6 +157,7 @@ class _ProgramSocket:
 def _ssh(url: str) -> Socket:
     """Runs `ssh … docker system dial-stdio`, as docker does; the remote socket's path may stand in the URL."""
     from _socket import socket, socketpair
+
     target = url.removeprefix("ssh://")
     login, slash, path = target.partition("/")
     user, at, place = login.rpartition("@")
@@ -163,12 +168,28 @@ def _ssh(url: str) -> Socket:
         raise Unavailable(f"invalid SSH URL {url}: no host specified")
     if ":" in user:
         raise Unavailable(f"invalid SSH URL {url}: plain-text password is not supported")
-    command = ["ssh", "-o", "ConnectTimeout=30", "-T", *(["-l", user] if at else []), *(["-p", port] if port else []), "--", host.strip("[]"),
-               "docker", *(["--host", "unix:///" + path] if slash and path else []), "system", "dial-stdio"]
+    command = [
+        "ssh",
+        "-o",
+        "ConnectTimeout=30",
+        "-T",
+        *(["-l", user] if at else []),
+        *(["-p", port] if port else []),
+        "--",
+        host.strip("[]"),
+        "docker",
+        *(["--host", "unix:///" + path] if slash and path else []),
+        "system",
+        "dial-stdio",
+    ]
     ours, theirs = socketpair()
     try:
-        pid = os.posix_spawnp("ssh", command, os.environ, file_actions=[
-            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0), (os.POSIX_SPAWN_DUP2, theirs.fileno(), 1)])
+        pid = os.posix_spawnp(
+            "ssh",
+            command,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0), (os.POSIX_SPAWN_DUP2, theirs.fileno(), 1)],
+        )
     except OSError:
         ours.close()
         raise

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from wherry.cli.configfile import ConfigFile
     from wherry.cli.streams import Streams
 
-SYSTEM_FOLDERS = ("/usr/local/lib/docker/cli-plugins", "/usr/local/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins")
+SYSTEM_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
 METADATA = "docker-cli-plugin-metadata"
 
 
 def unknown_command(words: Sequence[str], streams: Streams, config: ConfigFile, environment: dict[str, str]) -> int:
-    """Runs the plugin `docker-<word>` where there is one (this process becomes it); otherwise says that the command is unknown."""
+    """Runs the plugin `docker-<word>` where there is one (this process becomes it).
+
+    Otherwise says that the command is unknown.
+    """
     name = words[0]
     if name not in GROUPS and name.replace("-", "").isalnum():
         program = find_plugin(name, config)
@@ -27,7 +35,10 @@ def unknown_command(words: Sequence[str], streams: Streams, config: ConfigFile, 
             os.execve(program, [program, *words], {**environment, "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": PROGRAM})
     shown = " ".join(words[:2]) if name in GROUPS else name
     usage = f"\nUsage:  {PROGRAM} {name}\n" if name in GROUPS else ""
-    close = nearest(words[1] if name in GROUPS else name, [one for one, _ in (members(name) if name in GROUPS else top_level())] + list(GROUPS))
+    close = nearest(
+        words[1] if name in GROUPS else name,
+        [one for one, _ in (members(name) if name in GROUPS else top_level())] + list(GROUPS),
+    )
     hint = f"\nDid you mean this?\n{''.join(f'	{one}' + chr(10) for one in close)}" if close else ""
     where = f"{PROGRAM} {name}" if name in GROUPS else PROGRAM
     streams.error_line(f"{PROGRAM}: unknown command: {PROGRAM} {shown}\n{hint}{usage}\nRun '{where} --help' for more information")
@@ -48,6 +59,7 @@ def _is_plugin(path: str) -> bool:
     import subprocess
 
     from wherry.cli.jsontext import loads
+
     try:
         answer = subprocess.run([path, METADATA], capture_output=True, timeout=10).stdout
         found = loads(answer)

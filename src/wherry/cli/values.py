@@ -1,6 +1,7 @@
 """Values of flags, read as Go reads them, with Go's words for what is wrong (scripts match on them).
 
-Every function takes the text and returns the value, or raises ValueError whose text follows `invalid argument "x" for "--flag" flag: `.
+Every function takes the text and returns the value, or raises ValueError whose text follows `invalid argument "x" for "--flag"
+flag: `.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ _SIZE_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "b": 0}
 def ram_bytes(text: str) -> int:
     """units.RAMInBytes: `512m`, `1.5g`, `4 KiB`; powers of 1024."""
     number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    suffix = text[len(number):].strip().lower()
+    suffix = text[len(number) :].strip().lower()
     if not number or not (number[-1].isdecimal() or number[-1] == "."):
         raise ValueError(f"invalid size: '{text}'")
     value = plain_float(number)
@@ -158,11 +159,11 @@ def _decimal_nanos(text: str) -> int:
     shift = 9 + int(exponent or "0") - len(fraction)
     digits = int((whole + fraction) or "0")
     if shift < 0:
-        if digits % 10 ** -shift:
+        if digits % 10**-shift:
             raise ValueError("value is too precise")
-        value = digits // 10 ** -shift
+        value = digits // int(10**-shift)
     else:
-        value = digits * 10**shift
+        value = digits * int(10**shift)
     return -value if negative else value
 
 
@@ -181,13 +182,13 @@ def duration(text: str) -> int:
         number = _take(rest, "0123456789.")
         if not number.strip(".") or number.count(".") > 1:
             raise ValueError(f"time: invalid duration {go_quote(text)}")
-        rest = rest[len(number):]
+        rest = rest[len(number) :]
         unit = _take_unit(rest)
         if not unit:
             raise ValueError(f"time: missing unit in duration {go_quote(text)}")
         if unit not in _DURATION_UNITS:
             raise ValueError(f"time: unknown unit {go_quote(unit)} in duration {go_quote(text)}")
-        rest = rest[len(unit):]
+        rest = rest[len(unit) :]
         whole, _, fraction = number.partition(".")
         scale = _DURATION_UNITS[unit]
         total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
@@ -224,7 +225,7 @@ def csv_fields(text: str) -> list[str]:
         return []
     fields, position = [], 0
     while True:
-        if text[position:position + 1] == '"':
+        if text[position : position + 1] == '"':
             value, position = _quoted_field(text, position)
         else:
             end = text.find(",", position)
@@ -249,7 +250,7 @@ def _quoted_field(text: str, position: int) -> tuple[str, int]:
             raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
         value += text[position:end]
         position = end + 1
-        following = text[position:position + 1]
+        following = text[position : position + 1]
         if following == '"':
             value += '"'
             position += 1
@@ -283,7 +284,19 @@ def environment(text: str) -> str:
 
 
 KINDS: dict[str, Callable[[str], Any]] = {
-    "bool": boolean, "string": string, "int": integer, "int64": integer, "uint": unsigned, "uint16": uint16, "bytes": ram_bytes, "decimal": nano_cpus,
-    "duration": duration, "list": string, "strings": comma_list, "map": key_value, "filter": filter_pair}
+    "bool": boolean,
+    "string": string,
+    "int": integer,
+    "int64": integer,
+    "uint": unsigned,
+    "uint16": uint16,
+    "bytes": ram_bytes,
+    "decimal": nano_cpus,
+    "duration": duration,
+    "list": string,
+    "strings": comma_list,
+    "map": key_value,
+    "filter": filter_pair,
+}
 # Kinds whose flags may be given several times.
 COLLECTING = frozenset(("list", "strings", "map", "filter", "mount", "network", "ulimit", "gpu-request"))

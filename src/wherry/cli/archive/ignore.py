@@ -1,4 +1,4 @@
-"""`.dockerignore`: Go's patterns with `**`, anchored at the root of the context, the last one that matches decides, `!` takes back."""
+"""`.dockerignore`: Go's patterns with `**`, anchored at the context's root; the last that matches decides, `!` takes back."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def translate(pattern: str) -> re.Pattern[str]:
     while at < len(pattern):
         one = pattern[at]
         if one == "*":
-            if pattern[at + 1:at + 2] == "*":
+            if pattern[at + 1 : at + 2] == "*":
                 at += 2
-                if pattern[at:at + 1] == "/":
+                if pattern[at : at + 1] == "/":
                     at += 1
                 out += ".*" if at >= len(pattern) else "(.*/)?"
                 continue
@@ -56,7 +56,7 @@ def translate(pattern: str) -> re.Pattern[str]:
             end = pattern.find("]", at + 2)
             if end < 0:
                 raise InvalidArgument(f"syntax error in pattern: {pattern}")
-            out += "[" + pattern[at + 1:end].replace("[", "\\[") + "]"
+            out += "[" + pattern[at + 1 : end].replace("[", "\\[") + "]"
             at = end
         else:
             out += re.escape(one)

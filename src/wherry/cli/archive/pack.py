@@ -14,12 +14,21 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 18
 END = b"\0" * 1024
-KINDS = ((stat.S_ISREG, tarfile.REGTYPE), (stat.S_ISDIR, tarfile.DIRTYPE), (stat.S_ISLNK, tarfile.SYMTYPE), (stat.S_ISCHR, tarfile.CHRTYPE),
-         (stat.S_ISBLK, tarfile.BLKTYPE), (stat.S_ISFIFO, tarfile.FIFOTYPE))
+KINDS = (
+    (stat.S_ISREG, tarfile.REGTYPE),
+    (stat.S_ISDIR, tarfile.DIRTYPE),
+    (stat.S_ISLNK, tarfile.SYMTYPE),
+    (stat.S_ISCHR, tarfile.CHRTYPE),
+    (stat.S_ISBLK, tarfile.BLKTYPE),
+    (stat.S_ISFIFO, tarfile.FIFOTYPE),
+)
 
 
 class Packer:
-    """Makes the members of one archive; files that are linked to one another are linked in it, too. `owned` false gives everything to root."""
+    """Makes the members of one archive; files that are linked to one another are linked in it, too.
+
+    `owned` false gives everything to root.
+    """
 
     def __init__(self, *, owned: bool = True) -> None:
         self._owned = owned
@@ -53,7 +62,10 @@ class Packer:
             yield from _content(path, member.size)
 
     def tree(self, path: str, name: str, wanted: Callable[[str, bool], bool] | None = None, inside: str = "") -> Iterator[bytes]:
-        """A file, or a folder with everything below; `wanted(relative path, is folder)` may leave out members (what is below a folder left out is asked for, too)."""
+        """A file, or a folder with everything below.
+
+        `wanted(relative path, is folder)` may leave out members (what is below a folder left out is asked for, too).
+        """
         if not inside or wanted is None or wanted(inside, stat.S_ISDIR(os.lstat(path).st_mode)):
             yield from self.member(path, name)
         if not os.path.isdir(path) or os.path.islink(path):

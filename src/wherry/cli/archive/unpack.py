@@ -1,4 +1,4 @@
-"""Unpacks a tar stream that a container wrote, which may be hostile: every folder on the way is opened without following links."""
+"""Unpacks a tar stream that a container wrote, which may be hostile: no folder on the way is a link that is followed."""
 
 from __future__ import annotations
 

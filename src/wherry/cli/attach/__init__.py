@@ -1,0 +1,1 @@
+"""The terminal's side of attach and exec: relay, keys, signals, raw mode."""

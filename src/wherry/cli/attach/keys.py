@@ -48,7 +48,7 @@ class DetachFilter:
                     return bytes(out)
                 continue
             if self._matched:
-                out += self._keys[:self._matched]
+                out += self._keys[: self._matched]
                 self._matched = 1 if byte == self._keys[0] else 0
                 if self._matched:
                     continue

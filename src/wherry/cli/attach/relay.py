@@ -1,8 +1,8 @@
 """Moves bytes between this terminal and a connection that the daemon has given away, with one poll loop and no threads.
 
-    stdin ──(detach keys)──► connection            the end of stdin half-closes the connection
-    connection ──(frames)──► stdout, stderr        the end of the connection ends the loop
-    signals ───────────────► the caller            window size, signals to pass on, signals that end us
+stdin ──(detach keys)──► connection            the end of stdin half-closes the connection
+connection ──(frames)──► stdout, stderr        the end of the connection ends the loop
+signals ───────────────► the caller            window size, signals to pass on, signals that end us
 """
 
 from __future__ import annotations
@@ -32,8 +32,18 @@ CLOSED = select.POLLHUP | select.POLLERR | select.POLLNVAL
 class Relay:
     """One attached connection. `framed` says that stdout and stderr come in frames; without stdin `stdin` is None."""
 
-    def __init__(self, streams: Streams, socket: Socket, early: bytes, *, framed: bool, stdin: int | None, keys: DetachFilter | None = None,
-                 stdout: bool = True, stderr: bool = True) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        socket: Socket,
+        early: bytes,
+        *,
+        framed: bool,
+        stdin: int | None,
+        keys: DetachFilter | None = None,
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> None:
         self._streams = streams
         self._socket = socket
         self._early = early
@@ -45,7 +55,10 @@ class Relay:
         self._half_close = False
 
     def run(self, signals: SignalWatch | None = None, on_signal: Callable[[int], None] | None = None) -> bool:
-        """Runs until the connection ends (True) or the detach keys were typed (False). What `on_signal` raises ends it as well."""
+        """Runs until the connection ends (True) or the detach keys were typed (False).
+
+        What `on_signal` raises ends it as well.
+        """
         poll = select.poll()
         end = self._socket.fileno()
         pending = getattr(self._socket, "pending", None)
@@ -107,9 +120,12 @@ class Relay:
         return True
 
     def _flush(self, poll: select.poll) -> None:
-        """Sends what the connection takes now. While something is left, stdin is not read: a slow container holds back whoever types."""
+        """Sends what the connection takes now.
+
+        While something is left, stdin is not read: a slow container holds back whoever types.
+        """
         try:
-            self._pending = self._pending[self._send(self._pending):] if self._pending else b""
+            self._pending = self._pending[self._send(self._pending) :] if self._pending else b""
         except (BrokenPipeError, ConnectionResetError):
             self._pending = b""
         if self._stdin is not None and not self._half_close:

@@ -1,4 +1,4 @@
-"""An attached container or exec: connection, terminal, signals and window size together, for `run`, `start -a`, `attach` and `exec`."""
+"""An attached container or exec: connection, terminal, signals and window size together."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ if TYPE_CHECKING:
     from wherry.cli.http import Socket
 
 
-class Detached(Exception):  # noqa: N818 - a way out, not an error
+class Detached(Exception):
     """The detach keys were typed."""
 
 
 class Session:
     """What runs at the other end: `place` is `/containers/<id>` or `/exec/<id>`."""
 
-    def __init__(self, call: Invocation, place: str, *, tty: bool, stdin: bool, stdout: bool = True, stderr: bool = True, proxy: bool = False) -> None:
+    def __init__(
+        self,
+        call: Invocation,
+        place: str,
+        *,
+        tty: bool,
+        stdin: bool,
+        stdout: bool = True,
+        stderr: bool = True,
+        proxy: bool = False,
+    ) -> None:
         self._call = call
         self._client: Client = call.client
         self._place = place
@@ -71,8 +81,16 @@ class Session:
         Raises Detached; CommandFailed for a signal that ends this program.
         """
         numbers = PROXIED if self._proxy else ENDING
-        relay = Relay(self._call.streams, socket, early, framed=not self._tty, stdin=self._stdin, keys=self._keys,
-                      stdout=self._outputs[0], stderr=self._outputs[1])
+        relay = Relay(
+            self._call.streams,
+            socket,
+            early,
+            framed=not self._tty,
+            stdin=self._stdin,
+            keys=self._keys,
+            stdout=self._outputs[0],
+            stderr=self._outputs[1],
+        )
         watched = (*numbers, WINCH) if self._tty else numbers
         with SignalWatch(watched) as signals:
             if self._raw is not None:
@@ -92,6 +110,7 @@ class Session:
     def _first_size(self) -> None:
         """The size as soon as the process is there to be told; docker tries ten times as well."""
         import time
+
         for attempt in range(10):
             if self.resize():
                 return

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
-    from typing import Any
+    from typing import Any, Self
 
 HUP, INT, QUIT, KILL, PIPE, TERM, CHLD, STOP, URG, WINCH = 1, 2, 3, 9, 13, 15, 17, 19, 23, 28
 # What docker passes on to the process: everything that can be caught, but for those about our own children, pipes and terminal.
@@ -25,8 +25,9 @@ class SignalWatch:
         self._read = self._write = -1
         self._wakeup = -1
 
-    def __enter__(self) -> SignalWatch:
+    def __enter__(self) -> Self:
         import _signal
+
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup = _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in self._numbers:
@@ -46,6 +47,7 @@ class SignalWatch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         import _signal
+
         for number, before in self._before.items():
             _signal.signal(number, before if before is not None else _signal.SIG_DFL)
         _signal.set_wakeup_fd(self._wakeup)

@@ -31,7 +31,7 @@ class Demultiplexer:
         left = self._left
         while at < end:
             if left:
-                piece = data[at:at + left]
+                piece = data[at : at + left]
                 parts.append(piece)
                 at += len(piece)
                 left -= len(piece)
@@ -47,7 +47,7 @@ class Demultiplexer:
                     found.append((current, b"".join(parts)))
                     parts = []
                 current = kind
-            left = int.from_bytes(data[at + 4:at + 8], "big")
+            left = int.from_bytes(data[at + 4 : at + 8], "big")
             at += HEAD
         if parts:
             found.append((current, b"".join(parts)))

@@ -42,5 +42,9 @@ def attach(call: Invocation) -> int:
 
 
 ATTACH = Command(
-    usage="[OPTIONS] CONTAINER", action=attach, least=1, most=1,
-    flags=(DETACH_KEYS, Flag(name="no-stdin", help="Do not give it our stdin"), SIG_PROXY))
+    usage="[OPTIONS] CONTAINER",
+    action=attach,
+    least=1,
+    most=1,
+    flags=(DETACH_KEYS, Flag(name="no-stdin", help="Do not give it our stdin"), SIG_PROXY),
+)

@@ -44,7 +44,9 @@ SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 # What the arguments of a command are: containers (running, not running, all), images, networks, volumes.
 RUNNING = frozenset(("attach", "exec", "kill", "pause", "stop", "top", "port", "stats", "unpause"))
-CONTAINERS = frozenset(("commit", "cp", "diff", "export", "logs", "rename", "restart", "rm", "start", "update", "wait", "container inspect"))
+CONTAINERS = frozenset(
+    ("commit", "cp", "diff", "export", "logs", "rename", "restart", "rm", "start", "update", "wait", "container inspect")
+)
 IMAGES = frozenset(("create", "run", "history", "push", "rmi", "save", "tag", "image inspect"))
 
 
@@ -69,10 +71,13 @@ def complete(call: Invocation) -> int:
 def _after_globals(words: Sequence[str]) -> list[str]:
     """The words from the command on."""
     from wherry.cli.main import global_flags
-    values = {f"--{flag.name}" for flag in global_flags("") if flag.kind != "bool"} | {f"-{flag.short}" for flag in global_flags("") if flag.short and flag.kind != "bool"}
+
+    values = {f"--{flag.name}" for flag in global_flags("") if flag.kind != "bool"} | {
+        f"-{flag.short}" for flag in global_flags("") if flag.short and flag.kind != "bool"
+    }
     rest = list(words)
     while rest and rest[0].startswith("-"):
-        del rest[:2 if rest[0] in values else 1]
+        del rest[: 2 if rest[0] in values else 1]
     return rest
 
 
@@ -82,8 +87,16 @@ def suggestions(call: Invocation, words: Sequence[str], last: str) -> list[tuple
     if not rest:
         if last.startswith("-"):
             from wherry.cli.main import global_flags
+
             return _flags(global_flags(call.config.folder))
-        return sorted((*top_level(), *GROUPS.items(), ("completion", "Print the completion script of a shell"), ("help", "Show the help of a command")))
+        return sorted(
+            (
+                *top_level(),
+                *GROUPS.items(),
+                ("completion", "Print the completion script of a shell"),
+                ("help", "Show the help of a command"),
+            )
+        )
     place = find((rest[0],))
     taken = 1
     if place is None and rest[0] in GROUPS:
@@ -118,13 +131,16 @@ def _objects(call: Invocation, place: str) -> list[tuple[str, str]]:
         items = call.client.get("/containers/json", all=None if names & RUNNING else True)
         return [(name.removeprefix("/"), item["Image"]) for item in items for name in item["Names"]]
     if names & IMAGES:
-        return [(tag, "") for item in call.client.get("/images/json") for tag in item.get("RepoTags") or () if tag != "<none>:<none>"]
+        return [
+            (tag, "") for item in call.client.get("/images/json") for tag in item.get("RepoTags") or () if tag != "<none>:<none>"
+        ]
     if place.startswith("network ") and place not in ("network create", "network ls", "network prune"):
         return [(item["Name"], item["Driver"]) for item in call.client.get("/networks")]
     if place in ("volume inspect", "volume rm"):
         return [(item["Name"], "") for item in call.client.get("/volumes")["Volumes"] or ()]
     if place.startswith("context ") and place not in ("context create", "context ls", "context show", "context import"):
         from wherry.cli.contexts import ContextStore
+
         return [("default", ""), *((name, "") for name in ContextStore(call.config.folder).names())]
     return []
 

@@ -16,11 +16,22 @@ if TYPE_CHECKING:
 
 VIEW = View(
     fields={
-        "Current": lambda item, _how: item["current"], "Description": lambda item, _how: item["description"],
-        "DockerEndpoint": lambda item, _how: item["endpoint"], "Error": lambda item, _how: item["error"],
-        "Name": lambda item, how: f"{item['name']} *" if how.extra and item["current"] else item["name"]},
-    headers={"Name": "NAME", "Description": "DESCRIPTION", "DockerEndpoint": "DOCKER ENDPOINT", "Error": "ERROR", "Current": "CURRENT"},
-    table=("Name", "Description", "DockerEndpoint", "Error"), go_type="*formatter.clientContextContext")
+        "Current": lambda item, _how: item["current"],
+        "Description": lambda item, _how: item["description"],
+        "DockerEndpoint": lambda item, _how: item["endpoint"],
+        "Error": lambda item, _how: item["error"],
+        "Name": lambda item, how: f"{item['name']} *" if how.extra and item["current"] else item["name"],
+    },
+    headers={
+        "Name": "NAME",
+        "Description": "DESCRIPTION",
+        "DockerEndpoint": "DOCKER ENDPOINT",
+        "Error": "ERROR",
+        "Current": "CURRENT",
+    },
+    table=("Name", "Description", "DockerEndpoint", "Error"),
+    go_type="*formatter.clientContextContext",
+)
 
 
 def store(call: Invocation) -> ContextStore:
@@ -35,19 +46,33 @@ def current(call: Invocation) -> str:
 
 def default_host(call: Invocation) -> str:
     """What the context `default` stands for."""
-    return resolve(call.globals, call.config.__class__("/nonexistent"), {key: value for key, value in call.environment.items() if key != "DOCKER_CONTEXT"}).url
+    return resolve(
+        call.globals,
+        call.config.__class__("/nonexistent"),
+        {key: value for key, value in call.environment.items() if key != "DOCKER_CONTEXT"},
+    ).url
 
 
 def description(call: Invocation, name: str) -> dict[str, Any]:
     """A context as `inspect` shows it. Raises NotFound."""
     if name == "default":
-        return {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": default_host(call), "SkipTLSVerify": False}}, "TLSMaterial": {},
-                "Storage": {"MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>"}}
+        return {
+            "Name": name,
+            "Metadata": {},
+            "Endpoints": {"docker": {"Host": default_host(call), "SkipTLSVerify": False}},
+            "TLSMaterial": {},
+            "Storage": {"MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>"},
+        }
     contexts = store(call)
     meta = contexts.get(name)
     held = sorted(contexts.tls(name))
-    return {"Name": name, "Metadata": meta.get("Metadata") or {}, "Endpoints": meta.get("Endpoints") or {}, "TLSMaterial": {"docker": held} if held else {},
-            "Storage": {"MetadataPath": contexts.meta_folder(name), "TLSPath": contexts.tls_folder(name)}}
+    return {
+        "Name": name,
+        "Metadata": meta.get("Metadata") or {},
+        "Endpoints": meta.get("Endpoints") or {},
+        "TLSMaterial": {"docker": held} if held else {},
+        "Storage": {"MetadataPath": contexts.meta_folder(name), "TLSPath": contexts.tls_folder(name)},
+    }
 
 
 def list_contexts(call: Invocation) -> int:
@@ -55,11 +80,26 @@ def list_contexts(call: Invocation) -> int:
     options = call.options
     chosen = current(call)
     contexts = store(call)
-    items = [{"name": "default", "current": chosen == "default", "description": "Current DOCKER_HOST based configuration", "endpoint": default_host(call), "error": ""}]
+    items = [
+        {
+            "name": "default",
+            "current": chosen == "default",
+            "description": "Current DOCKER_HOST based configuration",
+            "endpoint": default_host(call),
+            "error": "",
+        }
+    ]
     for name in contexts.names():
         meta = contexts.get(name)
-        items.append({"name": name, "current": name == chosen, "description": (meta.get("Metadata") or {}).get("Description", ""),
-                      "endpoint": ((meta.get("Endpoints") or {}).get("docker") or {}).get("Host", ""), "error": ""})
+        items.append(
+            {
+                "name": name,
+                "current": name == chosen,
+                "description": (meta.get("Metadata") or {}).get("Description", ""),
+                "endpoint": ((meta.get("Endpoints") or {}).get("docker") or {}).get("Host", ""),
+                "error": "",
+            }
+        )
     if not any(item["current"] for item in items):
         items.append({"name": chosen, "current": True, "description": "", "endpoint": "", "error": "context not found"})
     items.sort(key=lambda item: str(item["name"]))
@@ -69,8 +109,10 @@ def list_contexts(call: Invocation) -> int:
     template = options.text("format")
     call.streams.out(render(VIEW, items, How(extra=template.strip() in ("", "table")), template))
     if call.environment.get("DOCKER_HOST"):
-        call.streams.error_line("Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, "
-                                "or unset DOCKER_HOST environment variable.")
+        call.streams.error_line(
+            "Warning: DOCKER_HOST environment variable overrides the active context. "
+            "To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable."
+        )
     return 0
 
 
@@ -85,6 +127,7 @@ def _endpoint(call: Invocation, fields: dict[str, str]) -> tuple[dict[str, Any],
     if fields.get("from"):
         return _copied(call, fields["from"])
     from wherry.cli.endpoint import parse_host
+
     tls = {}
     for name, file in (("ca", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")):
         if fields.get(name):
@@ -93,6 +136,7 @@ def _endpoint(call: Invocation, fields: dict[str, str]) -> tuple[dict[str, Any],
                     tls[file] = handle.read()
             except OSError as wrong:
                 from wherry.cli.words import os_error
+
                 raise CommandFailed(f"unable to create docker endpoint config: {os_error(wrong)}") from None
     host = fields.get("host", "")
     try:
@@ -180,8 +224,10 @@ def use(call: Invocation) -> int:
     call.streams.line(name)
     call.streams.error_line(f'Current context is now "{name}"')
     if name != "default" and call.environment.get("DOCKER_HOST"):
-        call.streams.error_line(f'Warning: DOCKER_HOST environment variable overrides the active context. To use "{name}", either set the global --context flag, '
-                                "or unset DOCKER_HOST environment variable.")
+        call.streams.error_line(
+            f"Warning: DOCKER_HOST environment variable overrides the active context. "
+            f'To use "{name}", either set the global --context flag, or unset DOCKER_HOST environment variable.'
+        )
     return 0
 
 
@@ -221,11 +267,29 @@ def show(call: Invocation) -> int:
 
 
 DESCRIPTION = Flag(name="description", kind="string", help="Description")
-DOCKER = Flag(name="docker", kind="stringToString", check=_fields, help="The daemon: from, host, ca, cert, key, skip-tls-verify as key=value,…", shown="[]")
+DOCKER = Flag(
+    name="docker",
+    kind="stringToString",
+    check=_fields,
+    help="The daemon: from, host, ca, cert, key, skip-tls-verify as key=value,…",
+    shown="[]",
+)
 LS = Command(usage="[OPTIONS]", action=list_contexts, flags=(FORMAT, QUIET.replace(help="Print names only")))
-CREATE = Command(usage="[OPTIONS] CONTEXT", action=create, least=1, most=1, flags=(DESCRIPTION, DOCKER, Flag(name="from", kind="string", help="Copy this context")),
-                 examples=(("wherry context create far --docker host=ssh://me@far", "A daemon on another machine, by ssh"),))
+CREATE = Command(
+    usage="[OPTIONS] CONTEXT",
+    action=create,
+    least=1,
+    most=1,
+    flags=(DESCRIPTION, DOCKER, Flag(name="from", kind="string", help="Copy this context")),
+    examples=(("wherry context create far --docker host=ssh://me@far", "A daemon on another machine, by ssh"),),
+)
 UPDATE = Command(usage="[OPTIONS] CONTEXT", action=update, least=1, most=1, flags=(DESCRIPTION, DOCKER))
 USE = Command(usage="CONTEXT", action=use, least=1, most=1)
-RM = Command(usage="CONTEXT [CONTEXT...]", action=remove, least=1, most=UNLIMITED, flags=(Flag(name="force", short="f", help="Also the one that is in use"),))
+RM = Command(
+    usage="CONTEXT [CONTEXT...]",
+    action=remove,
+    least=1,
+    most=UNLIMITED,
+    flags=(Flag(name="force", short="f", help="Also the one that is in use"),),
+)
 SHOW = Command(usage="", action=show)

@@ -20,6 +20,7 @@ def export(call: Invocation) -> int:
     """Writes `<name>.dockercontext`, the file that was named, or stdout for `-`."""
     import io
     import tarfile
+
     name = call.arguments[0]
     target = call.arguments[1] if len(call.arguments) > 1 else f"{name}.dockercontext"
     contexts = store(call)
@@ -62,6 +63,7 @@ def import_context(call: Invocation) -> int:
     import io
     import tarfile
     import zipfile
+
     name, source = call.arguments
     check_name(name)
     contexts = store(call)

@@ -43,6 +43,7 @@ def copy(call: Invocation) -> int:
 def _described(answer: Response) -> dict[str, Any]:
     """The header that describes the file: name, size, mode (as Go's FileMode), mtime, linkTarget."""
     from binascii import a2b_base64
+
     found: dict[str, Any] = loads(a2b_base64(answer.headers.get("x-docker-container-path-stat", "")))
     return found
 
@@ -59,6 +60,7 @@ def stat(call: Invocation, container: str, path: str) -> dict[str, Any]:
 
 def _link(path: str, target: str) -> str:
     from wherry.cli.archive.paths import clean
+
     return clean(target if target.startswith("/") else os.path.join(os.path.dirname(path.rstrip("/")), target))
 
 
@@ -66,6 +68,7 @@ def from_container(call: Invocation, container: str, path: str, target: str) -> 
     """Unpacks what is at the path, or writes it to stdout as it comes for `-`."""
     from wherry.cli.archive.paths import CopyEnd, local_target, plan
     from wherry.cli.archive.unpack import unpack
+
     if target == "-":
         if call.streams.stdout_is_terminal:
             raise CommandFailed("cowardly refusing to copy to a terminal, redirect the output")
@@ -80,7 +83,9 @@ def from_container(call: Invocation, container: str, path: str, target: str) -> 
             found = {"mode": 0}
         if found["mode"] & SYMLINK:
             resolved = _link(path, found["linkTarget"])
-            rebase = os.path.basename(path.rstrip("/")) if os.path.basename(resolved) != os.path.basename(path.rstrip("/")) else ""
+            rebase = (
+                os.path.basename(path.rstrip("/")) if os.path.basename(resolved) != os.path.basename(path.rstrip("/")) else ""
+            )
             path = resolved
     answer = call.client.stream("GET", f"/containers/{escape(container)}/archive", {"path": path})
     if target == "-":
@@ -105,6 +110,7 @@ def _say(call: Invocation, count: int, where: str) -> None:
 def to_container(call: Invocation, source: str, container: str, path: str) -> int:
     """Sends a file, a folder or the tar stream on stdin."""
     from wherry.cli.archive.paths import CopyEnd
+
     target = CopyEnd(path=path)
     try:
         found = stat(call, container, path)
@@ -126,7 +132,9 @@ def to_container(call: Invocation, source: str, container: str, path: str) -> in
             yield piece
 
     query = {"path": folder, "noOverwriteDirNonDir": "true", "copyUIDGID": "true" if call.options.on("archive") else None}
-    answer = call.client.stream("PUT", f"/containers/{escape(container)}/archive", query, counting(), {"Content-Type": "application/x-tar"})
+    answer = call.client.stream(
+        "PUT", f"/containers/{escape(container)}/archive", query, counting(), {"Content-Type": "application/x-tar"}
+    )
     answer.read()
     _say(call, counted[0], f"{container}:{path}")
     return 0
@@ -135,12 +143,14 @@ def to_container(call: Invocation, source: str, container: str, path: str) -> in
 def _archive(call: Invocation, source: str, target: Any, container: str) -> tuple[Iterator[bytes], str]:
     """The tar stream to send, and the folder in which the daemon unpacks it."""
     from wherry.cli.commands.load import file_pieces
+
     if source == "-":
         if not target.is_folder:
             raise CommandFailed(f'destination "{container}:{target.path}" must be a directory')
         return file_pieces(call.streams.stdin), target.path
     from wherry.cli.archive.pack import END, Packer
     from wherry.cli.archive.paths import local_source, plan, split
+
     origin = local_source(source, call.options.on("follow-link"))
     folder, names = plan(origin, target)
     own = origin.rebase or split(origin.path)[1]
@@ -154,8 +164,17 @@ def _archive(call: Invocation, source: str, target: Any, container: str) -> tupl
 
 
 CP = Command(
-    usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-", more_usage=("cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",), action=copy, least=2, most=2,
-    summary="Copy files between a container and this machine\n\n`-` as the source reads a tar archive from stdin and unpacks it in a folder of the container.\n"
-            "`-` as the target writes a tar archive of the source to stdout.",
-    flags=(Flag(name="archive", short="a", help="Keep users and groups as they are"), Flag(name="follow-link", short="L", help="Copy what a link leads to"),
-           Flag(name="quiet", short="q", help="Say nothing of the progress (nothing is said without a terminal, either)")))
+    usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+    more_usage=("cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",),
+    action=copy,
+    least=2,
+    most=2,
+    summary="Copy files between a container and this machine\n\n"
+    "`-` as the source reads a tar archive from stdin and unpacks it in a folder of the container.\n"
+    "`-` as the target writes a tar archive of the source to stdout.",
+    flags=(
+        Flag(name="archive", short="a", help="Keep users and groups as they are"),
+        Flag(name="follow-link", short="L", help="Copy what a link leads to"),
+        Flag(name="quiet", short="q", help="Say nothing of the progress (nothing is said without a terminal, either)"),
+    ),
+)

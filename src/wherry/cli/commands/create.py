@@ -15,4 +15,11 @@ def create_container(call: Invocation) -> int:
     return 0
 
 
-CREATE = Command(usage="[OPTIONS] IMAGE [COMMAND] [ARG...]", action=create_container, flags=CONTAINER, least=1, most=UNLIMITED, interspersed=False)
+CREATE = Command(
+    usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    action=create_container,
+    flags=CONTAINER,
+    least=1,
+    most=UNLIMITED,
+    interspersed=False,
+)

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 def text_of(event: dict[str, Any]) -> str:
     """One event as a line: time, type, action, id, attributes."""
     import time
+
     nanoseconds = event.get("timeNano") or 0
     seconds = nanoseconds // 10**9 if nanoseconds else event.get("time") or 0
     moment = time.localtime(seconds)
     zone = time.strftime("%z", moment)
     zone = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
-    text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', moment)}.{nanoseconds % 10**9:09d}{zone} {event['Type']} {event['Action']} {event['Actor']['ID']}"
+    text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', moment)}.{nanoseconds % 10**9:09d}{zone}"
+    text += f" {event['Type']} {event['Action']} {event['Actor']['ID']}"
     attributes = event["Actor"].get("Attributes") or {}
     if attributes:
         text += " (" + ", ".join(f"{name}={attributes[name]}" for name in sorted(attributes)) + ")"
@@ -41,6 +43,7 @@ def watch(call: Invocation) -> int:
     parsed = None
     if template and template != "json":
         from wherry.cli.template import TemplateError, parse
+
         if template.startswith("table"):
             raise CommandFailed("error parsing format: table is not supported with the --format option for events", 64)
         try:
@@ -48,19 +51,32 @@ def watch(call: Invocation) -> int:
         except TemplateError as wrong:
             raise CommandFailed(f"Error parsing format: {wrong.message}", 64) from None
     from wherry.cli.jsontext import dumps
+
     for event in call.client.stream("GET", "/events", query).values():
         if parsed is not None:
             from wherry.cli.template import TemplateError
+
             try:
                 streams.line(parsed.execute(event))
             except TemplateError as wrong:
                 raise CommandFailed(wrong.message) from None
         else:
-            streams.line(dumps(event) if template else text_of(event))  # type: ignore[arg-type]
+            streams.line(dumps(event) if template else text_of(event))
     return 0
 
 
 EVENTS = Command(
-    usage="[OPTIONS]", action=watch,
-    flags=(FILTER, Flag(name="format", kind="string", help="Print by a template of your own:\n'json':             one JSON object per line\n'TEMPLATE':         each event by this Go template"),
-           Flag(name="since", kind="string", help="From this time on"), Flag(name="until", kind="string", help="Up to this time")))
+    usage="[OPTIONS]",
+    action=watch,
+    flags=(
+        FILTER,
+        Flag(
+            name="format",
+            kind="string",
+            help="Print by a template of your own:\n'json':             one JSON object per line\n"
+            "'TEMPLATE':         each event by this Go template",
+        ),
+        Flag(name="since", kind="string", help="From this time on"),
+        Flag(name="until", kind="string", help="Up to this time"),
+    ),
+)

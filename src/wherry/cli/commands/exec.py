@@ -25,9 +25,18 @@ def execute(call: Invocation) -> int:
     keys = detach_keys(call)
     rows, columns = call.streams.size()
     body = {
-        "User": options.text("user"), "Privileged": options.on("privileged"), "Tty": tty, "ConsoleSize": [rows, columns] if tty and rows and not detached else None,
-        "AttachStdin": stdin, "AttachStderr": not detached, "AttachStdout": not detached, "DetachKeys": keys,
-        "Env": variables(options.many("env-file"), options.many("env"), call.environment) or None, "WorkingDir": options.text("workdir"), "Cmd": command}
+        "User": options.text("user"),
+        "Privileged": options.on("privileged"),
+        "Tty": tty,
+        "ConsoleSize": [rows, columns] if tty and rows and not detached else None,
+        "AttachStdin": stdin,
+        "AttachStderr": not detached,
+        "AttachStdout": not detached,
+        "DetachKeys": keys,
+        "Env": variables(options.many("env-file"), options.many("env"), call.environment) or None,
+        "WorkingDir": options.text("workdir"),
+        "Cmd": command,
+    }
     if body["ConsoleSize"] is None or not client.at_least("1.42"):
         del body["ConsoleSize"]
     created = client.post(f"/containers/{escape(name)}/exec", body)
@@ -58,12 +67,21 @@ def exit_code(call: Invocation, identifier: str) -> int:
 
 
 EXEC = Command(
-    usage="[OPTIONS] CONTAINER COMMAND [ARG...]", action=execute, least=2, most=UNLIMITED, interspersed=False,
+    usage="[OPTIONS] CONTAINER COMMAND [ARG...]",
+    action=execute,
+    least=2,
+    most=UNLIMITED,
+    interspersed=False,
     flags=(
-        Flag(name="detach", short="d", help="Do not wait for it"), DETACH_KEYS,
+        Flag(name="detach", short="d", help="Do not wait for it"),
+        DETACH_KEYS,
         Flag(name="env", short="e", kind="list", check=environment, help="Set environment variables"),
         Flag(name="env-file", kind="list", help="Set the environment variables in this file"),
-        Flag(name="interactive", short="i", help="Keep stdin open"), Flag(name="privileged", help="Give it everything the host has"),
-        Flag(name="tty", short="t", help="Give it a terminal"), Flag(name="user", short="u", kind="string", help="User to run as (<name|uid>[:<group|gid>])"),
-        Flag(name="workdir", short="w", kind="string", help="Working folder")),
-    examples=(("wherry exec -it web sh", "A shell in the container web"),))
+        Flag(name="interactive", short="i", help="Keep stdin open"),
+        Flag(name="privileged", help="Give it everything the host has"),
+        Flag(name="tty", short="t", help="Give it a terminal"),
+        Flag(name="user", short="u", kind="string", help="User to run as (<name|uid>[:<group|gid>])"),
+        Flag(name="workdir", short="w", kind="string", help="Working folder"),
+    ),
+    examples=(("wherry exec -it web sh", "A shell in the container web"),),
+)

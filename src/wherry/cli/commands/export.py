@@ -20,5 +20,10 @@ def export(call: Invocation) -> int:
     return 0
 
 
-EXPORT = Command(usage="[OPTIONS] CONTAINER", action=export, least=1, most=1,
-                 flags=(Flag(name="output", short="o", kind="string", help="Write to a file instead of stdout"),))
+EXPORT = Command(
+    usage="[OPTIONS] CONTAINER",
+    action=export,
+    least=1,
+    most=1,
+    flags=(Flag(name="output", short="o", kind="string", help="Write to a file instead of stdout"),),
+)

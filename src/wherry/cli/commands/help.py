@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 def show_help(call: Invocation) -> int:
     """Runs the command line again with --help."""
     from wherry.cli.main import run
+
     return run([*call.arguments, "--help"], call.streams, call.environment, "")
 
 

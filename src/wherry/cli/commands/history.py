@@ -29,18 +29,34 @@ def _since(item: Item, how: How) -> str:
 
 VIEW = View(
     fields={
-        "Comment": lambda item, _how: item["Comment"], "CreatedAt": lambda item, _how: local_iso(item["Created"]) if item["Created"] > 0 else "",
-        "CreatedBy": _created_by, "CreatedSince": _since, "ID": lambda item, how: short_id(item["Id"]) if how.truncate else item["Id"],
-        "Size": lambda item, how: size(item["Size"], 3) if how.extra else str(item["Size"])},
-    headers={"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT"},
-    table=("ID", "CreatedSince", "CreatedBy", "Size", "Comment"), go_type="*formatter.historyContext")
+        "Comment": lambda item, _how: item["Comment"],
+        "CreatedAt": lambda item, _how: local_iso(item["Created"]) if item["Created"] > 0 else "",
+        "CreatedBy": _created_by,
+        "CreatedSince": _since,
+        "ID": lambda item, how: short_id(item["Id"]) if how.truncate else item["Id"],
+        "Size": lambda item, how: size(item["Size"], 3) if how.extra else str(item["Size"]),
+    },
+    headers={
+        "ID": "IMAGE",
+        "CreatedSince": "CREATED",
+        "CreatedAt": "CREATED AT",
+        "CreatedBy": "CREATED BY",
+        "Size": "SIZE",
+        "Comment": "COMMENT",
+    },
+    table=("ID", "CreatedSince", "CreatedBy", "Size", "Comment"),
+    go_type="*formatter.historyContext",
+)
 
 
 def history(call: Invocation) -> int:
     """Prints the history."""
     import time
+
     options = call.options
-    items = call.client.get(f"/images/{escape(call.arguments[0], '/:@')}/history", platform=platform_json(options.text("platform")))
+    items = call.client.get(
+        f"/images/{escape(call.arguments[0], '/:@')}/history", platform=platform_json(options.text("platform"))
+    )
     human = options.on("human")
     how = How(truncate=not options.on("no-trunc"), now=time.time(), extra=human)
     if options.on("quiet"):
@@ -52,7 +68,15 @@ def history(call: Invocation) -> int:
 
 
 HISTORY = Command(
-    usage="[OPTIONS] IMAGE", action=history, least=1, most=1,
-    flags=(FORMAT, Flag(name="human", short="H", default=True, help="Print sizes and dates for people"), NO_TRUNC,
-           Flag(name="platform", kind="string", since="1.48", help="Show the history of this platform (os[/arch[/variant]])"),
-           Flag(name="quiet", short="q", help="Print identifiers only")))
+    usage="[OPTIONS] IMAGE",
+    action=history,
+    least=1,
+    most=1,
+    flags=(
+        FORMAT,
+        Flag(name="human", short="H", default=True, help="Print sizes and dates for people"),
+        NO_TRUNC,
+        Flag(name="platform", kind="string", since="1.48", help="Show the history of this platform (os[/arch[/variant]])"),
+        Flag(name="quiet", short="q", help="Print identifiers only"),
+    ),
+)

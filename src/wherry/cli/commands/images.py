@@ -36,17 +36,35 @@ VIEW = View(
         "SharedSize": lambda item, _how: "N/A" if item.get("SharedSize", -1) == -1 else size(item["SharedSize"], 3),
         "Size": lambda item, _how: size(item["Size"], 3),
         "Tag": lambda item, _how: item["tag"],
-        "UniqueSize": lambda item, _how: "N/A" if item.get("SharedSize", -1) == -1 else size(item["Size"] - item["SharedSize"], 3),
-        "VirtualSize": lambda item, _how: size(item.get("VirtualSize") or item["Size"], 3)},
+        "UniqueSize": lambda item, _how: (
+            "N/A" if item.get("SharedSize", -1) == -1 else size(item["Size"] - item["SharedSize"], 3)
+        ),
+        "VirtualSize": lambda item, _how: size(item.get("VirtualSize") or item["Size"], 3),
+    },
     headers={
-        "ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "Size": "SIZE",
-        "Containers": "CONTAINERS", "VirtualSize": "SIZE", "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE"},
-    table=("Repository", "Tag", "ID", "CreatedSince", "Size"), go_type="*formatter.imageContext",
-    raw="repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n")
+        "ID": "IMAGE ID",
+        "Repository": "REPOSITORY",
+        "Tag": "TAG",
+        "Digest": "DIGEST",
+        "CreatedSince": "CREATED",
+        "CreatedAt": "CREATED AT",
+        "Size": "SIZE",
+        "Containers": "CONTAINERS",
+        "VirtualSize": "SIZE",
+        "SharedSize": "SHARED SIZE",
+        "UniqueSize": "UNIQUE SIZE",
+    },
+    table=("Repository", "Tag", "ID", "CreatedSince", "Size"),
+    go_type="*formatter.imageContext",
+    raw="repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n",
+)
 
 
 def rows(images: list[Item], *, digests: bool) -> list[Item]:
-    """One row per name, as docker counts them: each tag, with its digest where digests are asked for; an image without names has one row."""
+    """One row per name, as docker counts them: each tag, with its digest where digests are asked for.
+
+    An image without names has one row.
+    """
     found = []
     for image in images:
         tags: dict[str, list[str]] = {}
@@ -75,6 +93,7 @@ def rows(images: list[Item], *, digests: bool) -> list[Item]:
 def list_images(call: Invocation) -> int:
     """Prints the images that the options ask for."""
     import time
+
     options = call.options
     if options.on("tree"):
         raise CommandFailed("the option --tree is not supported yet")
@@ -95,7 +114,16 @@ def list_images(call: Invocation) -> int:
 
 
 LS = Command(
-    usage="[OPTIONS] [REPOSITORY[:TAG]]", action=list_images, most=1,
+    usage="[OPTIONS] [REPOSITORY[:TAG]]",
+    action=list_images,
+    most=1,
     flags=(
-        Flag(name="all", short="a", help="Show the images between, too (builds leave them)"), Flag(name="digests", help="Show digests"), FILTER, FORMAT,
-        NO_TRUNC, QUIET, Flag(name="tree", help="List images of several platforms as a tree (experimental)")))
+        Flag(name="all", short="a", help="Show the images between, too (builds leave them)"),
+        Flag(name="digests", help="Show digests"),
+        FILTER,
+        FORMAT,
+        NO_TRUNC,
+        QUIET,
+        Flag(name="tree", help="List images of several platforms as a tree (experimental)"),
+    ),
+)

@@ -32,17 +32,29 @@ def import_image(call: Invocation) -> int:
             body = file_pieces(os.open(source, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as wrong:
             raise CommandFailed(os_error(wrong)) from None
-    query = {"fromSrc": name, "repo": f"{repository}:{tag}" if tag else repository, "message": options.text("message") or None,
-             "changes": options.many("change") or None, "platform": options.text("platform").lower() or None}
+    query = {
+        "fromSrc": name,
+        "repo": f"{repository}:{tag}" if tag else repository,
+        "message": options.text("message") or None,
+        "changes": options.many("change") or None,
+        "platform": options.text("platform").lower() or None,
+    }
     answer = call.client.stream("POST", "/images/create", query, body, {"Content-Type": "text/plain"})
     try:
-        ProgressScreen(streams.out, streams.size()[1] if streams.stdout_is_terminal else 0).show_all(answer.values())  # type: ignore[arg-type]
+        ProgressScreen(streams.out, streams.size()[1] if streams.stdout_is_terminal else 0).show_all(answer.values())
     except ProgressError as wrong:
         raise CommandFailed(wrong.message) from None
     return 0
 
 
 IMPORT = Command(
-    usage="[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", action=import_image, least=1, most=2,
-    flags=(Flag(name="change", short="c", kind="list", help="Apply an instruction of a Dockerfile to the image"),
-           Flag(name="message", short="m", kind="string", help="Message to keep with the image"), PLATFORM))
+    usage="[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+    action=import_image,
+    least=1,
+    most=2,
+    flags=(
+        Flag(name="change", short="c", kind="list", help="Apply an instruction of a Dockerfile to the image"),
+        Flag(name="message", short="m", kind="string", help="Message to keep with the image"),
+        PLATFORM,
+    ),
+)

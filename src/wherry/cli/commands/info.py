@@ -41,10 +41,12 @@ def show_info(call: Invocation) -> int:
 def _templated(call: Invocation, template: str, value: Info) -> None:
     if template.strip() == "json":
         from wherry.cli.jsontext import dumps
+
         call.streams.line(dumps(value))
         return
     from wherry.cli.template import TemplateError, parse
     from wherry.cli.template.structures import Struct, typed
+
     try:
         parsed = parse(template)
     except TemplateError as wrong:
@@ -76,8 +78,13 @@ def server_text(info: Info) -> str:
         if value:
             line(label, value, indent)
 
-    for label, name, indent in (("Containers", "Containers", 1), ("Running", "ContainersRunning", 2), ("Paused", "ContainersPaused", 2),
-                                ("Stopped", "ContainersStopped", 2), ("Images", "Images", 1)):
+    for label, name, indent in (
+        ("Containers", "Containers", 1),
+        ("Running", "ContainersRunning", 2),
+        ("Paused", "ContainersPaused", 2),
+        ("Stopped", "ContainersStopped", 2),
+        ("Images", "Images", 1),
+    ):
         line(label, info.get(name, 0), indent)
     filled("Server Version", info.get("ServerVersion"))
     filled("Storage Driver", info.get("Driver"))
@@ -128,7 +135,12 @@ def _machine_lines(info: Info, lines: list[str], line: Any, filled: Any) -> None
     line("Docker Root Dir", info.get("DockerRootDir", ""))
     line("Debug Mode", _truth(info.get("Debug")))
     if info.get("Debug"):
-        for label, name in (("File Descriptors", "NFd"), ("Goroutines", "NGoroutines"), ("System Time", "SystemTime"), ("EventsListeners", "NEventsListener")):
+        for label, name in (
+            ("File Descriptors", "NFd"),
+            ("Goroutines", "NGoroutines"),
+            ("System Time", "SystemTime"),
+            ("EventsListeners", "NEventsListener"),
+        ):
             line(label, info.get(name, ""), 2)
     for label, name in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")):
         filled(label, info.get(name))
@@ -137,7 +149,9 @@ def _machine_lines(info: Info, lines: list[str], line: Any, filled: Any) -> None
         lines += [f"  {one}" for one in info["Labels"]]
     line("Experimental", _truth(info.get("ExperimentalBuild")))
     registry = info.get("RegistryConfig") or {}
-    insecure = [name for name, one in (registry.get("IndexConfigs") or {}).items() if not one.get("Secure")] + list(registry.get("InsecureRegistryCIDRs") or ())
+    insecure = [name for name, one in (registry.get("IndexConfigs") or {}).items() if not one.get("Secure")] + list(
+        registry.get("InsecureRegistryCIDRs") or ()
+    )
     if insecure:
         lines.append(" Insecure Registries:")
         lines += [f"  {one}" for one in insecure]

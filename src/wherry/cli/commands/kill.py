@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 
 def kill(call: Invocation) -> int:
     """Sends the signal to each container."""
+
     def one(name: str) -> str:
         call.client.call("POST", f"/containers/{escape(name)}/kill", {"signal": call.options.text("signal") or None})
         return name
@@ -18,5 +19,10 @@ def kill(call: Invocation) -> int:
     return for_each(call, call.arguments, one)
 
 
-KILL = Command(usage="[OPTIONS] CONTAINER [CONTAINER...]", action=kill, least=1, most=UNLIMITED,
-               flags=(Flag(name="signal", short="s", kind="string", help="Signal to send (KILL without this)"),))
+KILL = Command(
+    usage="[OPTIONS] CONTAINER [CONTAINER...]",
+    action=kill,
+    least=1,
+    most=UNLIMITED,
+    flags=(Flag(name="signal", short="s", kind="string", help="Signal to send (KILL without this)"),),
+)

@@ -38,15 +38,18 @@ def load(call: Invocation) -> int:
         streams.out(answer.read().decode("utf-8", "replace"))
         return 0
     try:
-        ProgressScreen(streams.out, streams.size()[1] if streams.stdout_is_terminal else 0).show_all(answer.values())  # type: ignore[arg-type]
+        ProgressScreen(streams.out, streams.size()[1] if streams.stdout_is_terminal else 0).show_all(answer.values())
     except ProgressError as wrong:
         raise CommandFailed(wrong.message) from None
     return 0
 
 
 LOAD = Command(
-    usage="[OPTIONS]", action=load,
+    usage="[OPTIONS]",
+    action=load,
     flags=(
         Flag(name="input", short="i", kind="string", help="Read the archive from a file instead of stdin"),
         Flag(name="platform", kind="string", since="1.48", help="Load only the images of this platform (os[/arch[/variant]])"),
-        Flag(name="quiet", short="q", help="Show no progress")))
+        Flag(name="quiet", short="q", help="Show no progress"),
+    ),
+)

@@ -25,6 +25,7 @@ def _ask(call: Invocation, prompt: str, *, hidden: bool = False) -> str:
     restore = None
     if hidden:
         import termios
+
         restore = termios.tcgetattr(fd)
         mode = [*restore]
         mode[3] &= ~termios.ECHO
@@ -39,6 +40,7 @@ def _ask(call: Invocation, prompt: str, *, hidden: bool = False) -> str:
     finally:
         if restore is not None:
             import termios
+
             termios.tcsetattr(fd, termios.TCSAFLUSH, restore)
             call.streams.out("\n")
     return line.decode("utf-8", "surrogateescape").strip()
@@ -72,7 +74,7 @@ def login(call: Invocation) -> int:
     else:
         if not user or not password:
             if not streams.stdin_is_terminal:
-                raise CommandFailed("Error: Cannot perform an interactive login from a non TTY device" if not user else "Error: Cannot perform an interactive login from a non TTY device")
+                raise CommandFailed("Error: Cannot perform an interactive login from a non TTY device")
             user = user or _ask(call, "Username: ")
             if not user:
                 raise CommandFailed("Error: Non-null Username Required")
@@ -85,8 +87,11 @@ def login(call: Invocation) -> int:
         auth = {"username": user, "password": "", "identitytoken": answer["IdentityToken"]}
     helper = save(call.config, server, auth)
     if not helper:
-        streams.error_line(f"\nWARNING! Your credentials are stored unencrypted in '{call.config.path}'.\nConfigure a credential helper to remove this warning. See\n"
-                           "https://docs.docker.com/go/credential-store/\n")
+        streams.error_line(
+            f"\nWARNING! Your credentials are stored unencrypted in '{call.config.path}'.\n"
+            "Configure a credential helper to remove this warning. See\n"
+            "https://docs.docker.com/go/credential-store/\n"
+        )
     streams.line(answer.get("Status") or "Login Succeeded")
     return 0
 
@@ -103,7 +108,14 @@ def logout(call: Invocation) -> int:
 
 
 LOGIN = Command(
-    usage="[OPTIONS] [SERVER]", action=login, most=1, summary="Log in to a registry.\nWithout a server: Docker Hub.",
-    flags=(Flag(name="password", short="p", kind="string", help="Password or personal access token"),
-           Flag(name="password-stdin", help="Read the password or token from stdin"), Flag(name="username", short="u", kind="string", help="User")))
+    usage="[OPTIONS] [SERVER]",
+    action=login,
+    most=1,
+    summary="Log in to a registry.\nWithout a server: Docker Hub.",
+    flags=(
+        Flag(name="password", short="p", kind="string", help="Password or personal access token"),
+        Flag(name="password-stdin", help="Read the password or token from stdin"),
+        Flag(name="username", short="u", kind="string", help="User"),
+    ),
+)
 LOGOUT = Command(usage="[SERVER]", action=logout, most=1, summary="Log out from a registry.\nWithout a server: Docker Hub.")

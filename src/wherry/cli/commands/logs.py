@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from wherry.cli.attach.stdcopy import STDERR, SYSTEM_ERROR, Demultiplexer
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
-from wherry.cli.commands.flags import DETACH_KEYS as DETACH_KEYS
 from wherry.cli.output.moments import timestamp
 from wherry.cli.streams import write_all
 
@@ -15,8 +14,14 @@ def show_logs(call: Invocation) -> int:
     """Prints the log, stdout and stderr apart where the container has no terminal."""
     options, client = call.options, call.client
     container = client.get(f"/containers/{call.arguments[0]}/json")
-    query = {"stdout": True, "stderr": True, "timestamps": options.on("timestamps") or None, "follow": options.on("follow") or None,
-             "tail": options.text("tail") or None, "details": options.on("details") or None}
+    query = {
+        "stdout": True,
+        "stderr": True,
+        "timestamps": options.on("timestamps") or None,
+        "follow": options.on("follow") or None,
+        "tail": options.text("tail") or None,
+        "details": options.on("details") or None,
+    }
     for name in ("since", "until"):
         if options.text(name):
             try:
@@ -38,11 +43,22 @@ def show_logs(call: Invocation) -> int:
 
 
 LOGS = Command(
-    usage="[OPTIONS] CONTAINER", action=show_logs, least=1, most=1,
+    usage="[OPTIONS] CONTAINER",
+    action=show_logs,
+    least=1,
+    most=1,
     flags=(
         Flag(name="details", help="Show the attributes that the log's options add"),
         Flag(name="follow", short="f", help="Go on as more is written"),
-        Flag(name="since", kind="string", help='Only what was written since a time ("2013-01-02T13:23:37Z") or for so long ("42m")'),
+        Flag(
+            name="since", kind="string", help='Only what was written since a time ("2013-01-02T13:23:37Z") or for so long ("42m")'
+        ),
         Flag(name="tail", short="n", kind="string", default="all", help="How many lines from the end"),
         Flag(name="timestamps", short="t", help="Show the time of each line"),
-        Flag(name="until", kind="string", help='Only what was written before a time ("2013-01-02T13:23:37Z") or until so long ago ("42m")')))
+        Flag(
+            name="until",
+            kind="string",
+            help='Only what was written before a time ("2013-01-02T13:23:37Z") or until so long ago ("42m")',
+        ),
+    ),
+)

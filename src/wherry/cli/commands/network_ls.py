@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.cli.client import filters_json
 from wherry.cli.command import Command, Invocation
 from wherry.cli.commands.flags import FILTER, FORMAT, NO_TRUNC, QUIET
-from wherry.cli.output.units import parse_time, short_id
+from wherry.cli.output.units import short_id
 from wherry.cli.output.view import How, View, render
 
 TYPE_CHECKING = False
@@ -34,16 +34,32 @@ def truth(value: object) -> str:
 
 VIEW = View(
     fields={
-        "CreatedAt": lambda item, _how: go_time(item["Created"]), "Driver": lambda item, _how: item["Driver"],
-        "ID": lambda item, how: short_id(item["Id"]) if how.truncate else item["Id"], "IPv4": lambda item, _how: truth(item.get("EnableIPv4")),
-        "IPv6": lambda item, _how: truth(item.get("EnableIPv6")), "Internal": lambda item, _how: truth(item.get("Internal")),
+        "CreatedAt": lambda item, _how: go_time(item["Created"]),
+        "Driver": lambda item, _how: item["Driver"],
+        "ID": lambda item, how: short_id(item["Id"]) if how.truncate else item["Id"],
+        "IPv4": lambda item, _how: truth(item.get("EnableIPv4")),
+        "IPv6": lambda item, _how: truth(item.get("EnableIPv6")),
+        "Internal": lambda item, _how: truth(item.get("Internal")),
         "Labels": lambda item, _how: ",".join(sorted(f"{key}={value}" for key, value in (item.get("Labels") or {}).items())),
-        "Name": lambda item, _how: item["Name"], "Scope": lambda item, _how: item["Scope"]},
-    headers={"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS",
-             "CreatedAt": "CREATED AT"},
+        "Name": lambda item, _how: item["Name"],
+        "Scope": lambda item, _how: item["Scope"],
+    },
+    headers={
+        "ID": "NETWORK ID",
+        "Name": "NAME",
+        "Driver": "DRIVER",
+        "Scope": "SCOPE",
+        "IPv4": "IPV4",
+        "IPv6": "IPV6",
+        "Internal": "INTERNAL",
+        "Labels": "LABELS",
+        "CreatedAt": "CREATED AT",
+    },
     methods={"Label": lambda item, _how, arguments: (item.get("Labels") or {}).get(arguments[0], "")},
-    table=("ID", "Name", "Driver", "Scope"), go_type="*network.networkContext",
-    raw="network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n")
+    table=("ID", "Name", "Driver", "Scope"),
+    go_type="*network.networkContext",
+    raw="network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
+)
 
 
 def list_networks(call: Invocation) -> int:

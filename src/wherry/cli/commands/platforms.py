@@ -11,6 +11,7 @@ def platform_json(text: str) -> str | None:
         return None
     from wherry.cli.create.container import check_platform
     from wherry.cli.jsontext import dumps
+
     check_platform(text)
     names = ("os", "architecture", "variant")
     found = dict(zip(names, text.lower().split("/"), strict=False))

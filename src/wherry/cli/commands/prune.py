@@ -20,6 +20,7 @@ def confirm(call: Invocation, warning: str) -> bool:
     if call.options.on("force"):
         return True
     import os
+
     call.streams.out(f"{warning} [y/N] ")
     answer = b""
     while not answer.endswith(b"\n"):
@@ -36,7 +37,7 @@ def filters(call: Invocation) -> list[Pair]:
     known = call.config.values.get("pruneFilters")
     for text in known if isinstance(known, list) else ():
         name, _, value = str(text).partition("=")
-        if name == "label" and ("label!", value) in given or name == "label!" and ("label", value) in given:
+        if (name == "label" and ("label!", value) in given) or (name == "label!" and ("label", value) in given):
             continue
         given = [*given, (name, value)]
     return given
@@ -66,8 +67,13 @@ def volumes(call: Invocation, given: list[Pair]) -> tuple[int, str]:
 
 def images(call: Invocation, given: list[Pair], every: bool) -> tuple[int, str]:
     """Prunes images."""
-    found = call.client.call("POST", "/images/prune", {"filters": filters_json([*given, ("dangling", "false" if every else "true")])})
-    lines = [f"untagged: {one['Untagged']}" if one.get("Untagged") else f"deleted: {one['Deleted']}" for one in found.get("ImagesDeleted") or ()]
+    found = call.client.call(
+        "POST", "/images/prune", {"filters": filters_json([*given, ("dangling", "false" if every else "true")])}
+    )
+    lines = [
+        f"untagged: {one['Untagged']}" if one.get("Untagged") else f"deleted: {one['Deleted']}"
+        for one in found.get("ImagesDeleted") or ()
+    ]
     return found.get("SpaceReclaimed") or 0, _deleted("Deleted Images", lines)
 
 
@@ -92,11 +98,17 @@ def _cancelled(_call: Invocation) -> int:
 
 
 def _containers(call: Invocation) -> int:
-    return _run(call, "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?", lambda: containers(call, filters(call)))
+    return _run(
+        call,
+        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?",
+        lambda: containers(call, filters(call)),
+    )
 
 
 def _networks(call: Invocation) -> int:
-    warning = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?"
+    warning = (
+        "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?"
+    )
     return _run(call, warning, lambda: networks(call, filters(call)), "")
 
 
@@ -118,7 +130,11 @@ def _volumes(call: Invocation) -> int:
 
 def _images(call: Invocation) -> int:
     every = call.options.on("all")
-    warning = "WARNING! This will remove all images without at least one container associated to them." if every else "WARNING! This will remove all dangling images."
+    warning = (
+        "WARNING! This will remove all images without at least one container associated to them."
+        if every
+        else "WARNING! This will remove all dangling images."
+    )
     return _run(call, f"{warning}\nAre you sure you want to continue?", lambda: images(call, filters(call), every))
 
 
@@ -137,10 +153,16 @@ def _system(call: Invocation) -> int:
     lines = ["all stopped containers", "all networks not used by at least one container"]
     if with_volumes:
         lines.append("all anonymous volumes not used by at least one container")
-    lines += ["all images without at least one container associated to them", "all build cache"] if every else ["all dangling images", "unused build cache"]
+    lines += (
+        ["all images without at least one container associated to them", "all build cache"]
+        if every
+        else ["all dangling images", "unused build cache"]
+    )
     warning = "WARNING! This will remove:\n" + "".join(f"  - {line}\n" for line in lines)
     if given:
-        warning += "\n  Items to be pruned will be filtered with:\n" + "".join(f"  - {name}={value}\n" for name, value in sorted(given))
+        warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
+            f"  - {name}={value}\n" for name, value in sorted(given)
+        )
     if not confirm(call, f"{warning}\nAre you sure you want to continue?"):
         return _cancelled(call)
     total = 0
@@ -161,11 +183,32 @@ ALL_IMAGES = Flag(name="all", short="a", help="Take every image without containe
 CONTAINERS = Command(usage="[OPTIONS]", action=_containers, flags=(PRUNE_FILTER, FORCE_PRUNE))
 IMAGES = Command(usage="[OPTIONS]", action=_images, flags=(ALL_IMAGES, PRUNE_FILTER, FORCE_PRUNE))
 NETWORKS = Command(usage="[OPTIONS]", action=_networks, flags=(PRUNE_FILTER, FORCE_PRUNE))
-VOLUMES = Command(usage="[OPTIONS]", action=_volumes, flags=(
-    Flag(name="all", short="a", since="1.42", help="Take volumes with a name, too"), PRUNE_FILTER.replace(help='Take only what meets the condition (as "label=<label>")'), FORCE_PRUNE))
-BUILDER = Command(usage="", action=_builds, flags=(
-    Flag(name="all", short="a", help="Take the whole cache, not only what no build leads to"), PRUNE_FILTER, FORCE_PRUNE,
-    Flag(name="keep-storage", kind="bytes", check=ram_bytes, help="How much of the cache to keep")))
-SYSTEM = Command(usage="[OPTIONS]", action=_system, flags=(
-    ALL_IMAGES, PRUNE_FILTER.replace(help='Take only what meets the condition (as "label=<key>=<value>")'), FORCE_PRUNE,
-    Flag(name="volumes", help="Remove anonymous volumes, too")))
+VOLUMES = Command(
+    usage="[OPTIONS]",
+    action=_volumes,
+    flags=(
+        Flag(name="all", short="a", since="1.42", help="Take volumes with a name, too"),
+        PRUNE_FILTER.replace(help='Take only what meets the condition (as "label=<label>")'),
+        FORCE_PRUNE,
+    ),
+)
+BUILDER = Command(
+    usage="",
+    action=_builds,
+    flags=(
+        Flag(name="all", short="a", help="Take the whole cache, not only what no build leads to"),
+        PRUNE_FILTER,
+        FORCE_PRUNE,
+        Flag(name="keep-storage", kind="bytes", check=ram_bytes, help="How much of the cache to keep"),
+    ),
+)
+SYSTEM = Command(
+    usage="[OPTIONS]",
+    action=_system,
+    flags=(
+        ALL_IMAGES,
+        PRUNE_FILTER.replace(help='Take only what meets the condition (as "label=<key>=<value>")'),
+        FORCE_PRUNE,
+        Flag(name="volumes", help="Remove anonymous volumes, too"),
+    ),
+)

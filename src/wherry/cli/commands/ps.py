@@ -37,6 +37,7 @@ def _image(item: Item, how: How) -> str:
 
 def _command(item: Item, how: How) -> str:
     from wherry.cli.values import go_quote
+
     command = item.get("Command") or ""
     return go_quote(ellipsis(command, 20) if how.truncate else command)
 
@@ -78,27 +79,47 @@ VIEW = View(
         "RunningFor": lambda item, how: span(how.now - item["Created"]) + " ago",
         "Size": _size,
         "State": lambda item, _how: item.get("State") or "",
-        "Status": lambda item, _how: item.get("Status") or ""},
+        "Status": lambda item, _how: item.get("Status") or "",
+    },
     headers={
-        "ID": "CONTAINER ID", "Names": "NAMES", "Image": "IMAGE", "Command": "COMMAND", "CreatedAt": "CREATED AT", "RunningFor": "CREATED", "Ports": "PORTS",
-        "State": "STATE", "Status": "STATUS", "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS",
-        "Platform": "PLATFORM"},
+        "ID": "CONTAINER ID",
+        "Names": "NAMES",
+        "Image": "IMAGE",
+        "Command": "COMMAND",
+        "CreatedAt": "CREATED AT",
+        "RunningFor": "CREATED",
+        "Ports": "PORTS",
+        "State": "STATE",
+        "Status": "STATUS",
+        "Size": "SIZE",
+        "Labels": "LABELS",
+        "Mounts": "MOUNTS",
+        "LocalVolumes": "LOCAL VOLUMES",
+        "Networks": "NETWORKS",
+        "Platform": "PLATFORM",
+    },
     table=("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"),
     methods={"Label": lambda item, _how, arguments: (item.get("Labels") or {}).get(arguments[0], "")},
-    go_type="*formatter.ContainerContext", complaints=("failed to parse template", "failed to execute template"),
-    raw="container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{.State}}\nstatus: {{.Status}}\n"
-        "names: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n")
+    go_type="*formatter.ContainerContext",
+    complaints=("failed to parse template", "failed to execute template"),
+    raw="container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
+    "state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n",
+)
 
 
 def list_containers(call: Invocation) -> int:
     """Prints the containers that the options ask for."""
     import time
+
     options = call.options
     template = options.text("format") or ("" if options.on("quiet") else call.config.text("psFormat"))
     last = 1 if options.on("latest") else options.value("last")
     size_wanted = options.on("size")
-    query: dict[str, Any] = {"all": True if options.on("all") or last > 0 else None, "limit": last if last > 0 else None,
-                             "filters": filters_json(options.many("filter"))}
+    query: dict[str, Any] = {
+        "all": True if options.on("all") or last > 0 else None,
+        "limit": last if last > 0 else None,
+        "filters": filters_json(options.many("filter")),
+    }
     if size_wanted or (not options.on("quiet") and ".Size" in template):
         query["size"] = True
     items = call.client.get("/containers/json", **query)
@@ -112,10 +133,20 @@ def list_containers(call: Invocation) -> int:
 
 
 LS = Command(
-    usage="[OPTIONS]", action=list_containers,
+    usage="[OPTIONS]",
+    action=list_containers,
     flags=(
-        Flag(name="all", short="a", help="Show containers that do not run, too"), FILTER, FORMAT,
+        Flag(name="all", short="a", help="Show containers that do not run, too"),
+        FILTER,
+        FORMAT,
         Flag(name="last", short="n", kind="int", default=-1, help="Show the n newest containers, whatever their state"),
-        Flag(name="latest", short="l", help="Show the newest container, whatever its state"), NO_TRUNC,
-        QUIET, Flag(name="size", short="s", help="Show sizes")),
-    examples=(("wherry ps -a --filter status=exited", "Containers that have ended"), ("wherry ps --format '{{.Names}}: {{.Status}}'", "A line of your own per container")))
+        Flag(name="latest", short="l", help="Show the newest container, whatever its state"),
+        NO_TRUNC,
+        QUIET,
+        Flag(name="size", short="s", help="Show sizes"),
+    ),
+    examples=(
+        ("wherry ps -a --filter status=exited", "Containers that have ended"),
+        ("wherry ps --format '{{.Names}}: {{.Status}}'", "A line of your own per container"),
+    ),
+)

@@ -29,6 +29,14 @@ def pull_image(call: Invocation) -> int:
 
 
 PULL = Command(
-    usage="[OPTIONS] NAME[:TAG|@DIGEST]", action=pull_image, least=1, most=1,
-    flags=(Flag(name="all-tags", short="a", help="Fetch every tag of the repository"), CONTENT_TRUST, PLATFORM,
-           Flag(name="quiet", short="q", help="Say only what was fetched")))
+    usage="[OPTIONS] NAME[:TAG|@DIGEST]",
+    action=pull_image,
+    least=1,
+    most=1,
+    flags=(
+        Flag(name="all-tags", short="a", help="Fetch every tag of the repository"),
+        CONTENT_TRUST,
+        PLATFORM,
+        Flag(name="quiet", short="q", help="Say only what was fetched"),
+    ),
+)

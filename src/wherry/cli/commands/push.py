@@ -25,10 +25,15 @@ def push(call: Invocation) -> int:
         if not quiet:
             streams.line(f"Using default tag: {reference.tag}")
     query = {"tag": None if every else reference.tag, "platform": platform_json(options.text("platform"))}
-    answer = call.client.stream("POST", f"/images/{escape(reference.familiar_name, '/:')}/push", query, headers=auth_headers(call.config, reference.domain))
+    answer = call.client.stream(
+        "POST",
+        f"/images/{escape(reference.familiar_name, '/:')}/push",
+        query,
+        headers=auth_headers(call.config, reference.domain),
+    )
     columns = streams.size()[1] if streams.stdout_is_terminal else 0
     try:
-        ProgressScreen(streams.out if not quiet else lambda _text: None, columns).show_all(answer.values())  # type: ignore[arg-type]
+        ProgressScreen(streams.out if not quiet else lambda _text: None, columns).show_all(answer.values())
     except ProgressError as wrong:
         raise CommandFailed(wrong.message) from None
     if quiet:
@@ -37,7 +42,14 @@ def push(call: Invocation) -> int:
 
 
 PUSH = Command(
-    usage="[OPTIONS] NAME[:TAG]", action=push, least=1, most=1,
-    flags=(Flag(name="all-tags", short="a", help="Send every tag of the repository"), CONTENT_TRUST,
-           Flag(name="platform", kind="string", since="1.46", help="Send only this platform (os[/arch[/variant]])"),
-           Flag(name="quiet", short="q", help="Say only what was sent")))
+    usage="[OPTIONS] NAME[:TAG]",
+    action=push,
+    least=1,
+    most=1,
+    flags=(
+        Flag(name="all-tags", short="a", help="Send every tag of the repository"),
+        CONTENT_TRUST,
+        Flag(name="platform", kind="string", since="1.46", help="Send only this platform (os[/arch[/variant]])"),
+        Flag(name="quiet", short="q", help="Say only what was sent"),
+    ),
+)

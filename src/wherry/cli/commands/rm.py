@@ -25,6 +25,13 @@ def remove(call: Invocation) -> int:
 
 
 RM = Command(
-    usage="[OPTIONS] CONTAINER [CONTAINER...]", action=remove, least=1, most=UNLIMITED,
-    flags=(Flag(name="force", short="f", help="Kill it when it runs"), Flag(name="link", short="l", help="Remove this link, not the container"),
-           Flag(name="volumes", short="v", help="Remove its anonymous volumes, too")))
+    usage="[OPTIONS] CONTAINER [CONTAINER...]",
+    action=remove,
+    least=1,
+    most=UNLIMITED,
+    flags=(
+        Flag(name="force", short="f", help="Kill it when it runs"),
+        Flag(name="link", short="l", help="Remove this link, not the container"),
+        Flag(name="volumes", short="v", help="Remove its anonymous volumes, too"),
+    ),
+)

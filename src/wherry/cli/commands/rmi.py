@@ -34,7 +34,13 @@ def remove(call: Invocation) -> int:
 
 
 RMI = Command(
-    usage="[OPTIONS] IMAGE [IMAGE...]", action=remove, least=1, most=UNLIMITED,
-    flags=(Flag(name="force", short="f", help="Remove it also where containers use it or it has other names"),
-           Flag(name="no-prune", help="Leave parents that have no name"),
-           Flag(name="platform", kind="strings", since="1.50", help="Remove only this platform (os[/arch[/variant]])")))
+    usage="[OPTIONS] IMAGE [IMAGE...]",
+    action=remove,
+    least=1,
+    most=UNLIMITED,
+    flags=(
+        Flag(name="force", short="f", help="Remove it also where containers use it or it has other names"),
+        Flag(name="no-prune", help="Leave parents that have no name"),
+        Flag(name="platform", kind="strings", since="1.50", help="Remove only this platform (os[/arch[/variant]])"),
+    ),
+)

@@ -1,4 +1,4 @@
-"""`run`: create, attach, wait, start, in docker's order, so that nothing of what the container writes or how it ends is missed."""
+"""`run`: create, attach, wait, start, in docker's order, so that nothing the container does is missed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _check(call: Invocation, detached: bool) -> None:
     if detached and options.many("attach"):
         raise CommandFailed("conflicting options: cannot specify both --attach and --detach", 125, hinted=True)
     if not detached and options.on("tty") and attached(options, run=True)[0] and not call.streams.stdin_is_terminal:
-        raise CommandFailed("the input device is not a TTY" + ("" if options.given("interactive") else ""))
+        raise CommandFailed("the input device is not a TTY")
 
 
 def run_container(call: Invocation) -> int:
@@ -67,7 +67,13 @@ def run_container(call: Invocation) -> int:
     stdin, stdout, stderr = body["AttachStdin"], body["AttachStdout"], body["AttachStderr"]
     connection = None
     if stdin or stdout or stderr:
-        query = {"stream": True, "stdin": stdin or None, "stdout": stdout or None, "stderr": stderr or None, "detachKeys": keys or None}
+        query = {
+            "stream": True,
+            "stdin": stdin or None,
+            "stdout": stdout or None,
+            "stderr": stderr or None,
+            "detachKeys": keys or None,
+        }
         connection = call.client.hijack(f"{place}/attach", query)
     waiting = begin_wait(call, identifier, "removed" if options.on("rm") else "next-exit")
 
@@ -83,7 +89,9 @@ def run_container(call: Invocation) -> int:
         start()
         call.streams.line(identifier)
         return end_wait(waiting)
-    session = Session(call, place, tty=options.on("tty"), stdin=stdin, stdout=stdout, stderr=stderr, proxy=options.on("sig-proxy"))
+    session = Session(
+        call, place, tty=options.on("tty"), stdin=stdin, stdout=stdout, stderr=stderr, proxy=options.on("sig-proxy")
+    )
     try:
         session.run(connection[0], connection[1], start)
     except Detached:
@@ -101,7 +109,20 @@ def _start_detached(call: Invocation, identifier: str) -> int:
 
 
 RUN = Command(
-    usage="[OPTIONS] IMAGE [COMMAND] [ARG...]", action=run_container, least=1, most=UNLIMITED, interspersed=False, error_code=125,
-    flags=(*CONTAINER, Flag(name="detach", short="d", help="Leave the container running in the background and print its id"), DETACH_KEYS, SIG_PROXY),
-    examples=(("wherry run -it --rm busybox sh", "A shell in a new container that goes when the shell ends"),
-              ("wherry run -d --name web -p 8080:80 httpd", "A server in the background, its port published")))
+    usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    action=run_container,
+    least=1,
+    most=UNLIMITED,
+    interspersed=False,
+    error_code=125,
+    flags=(
+        *CONTAINER,
+        Flag(name="detach", short="d", help="Leave the container running in the background and print its id"),
+        DETACH_KEYS,
+        SIG_PROXY,
+    ),
+    examples=(
+        ("wherry run -it --rm busybox sh", "A shell in a new container that goes when the shell ends"),
+        ("wherry run -d --name web -p 8080:80 httpd", "A server in the background, its port published"),
+    ),
+)

@@ -26,6 +26,12 @@ def save(call: Invocation) -> int:
 
 
 SAVE = Command(
-    usage="[OPTIONS] IMAGE [IMAGE...]", action=save, least=1, most=UNLIMITED,
-    flags=(Flag(name="output", short="o", kind="string", help="Write to a file instead of stdout"),
-           Flag(name="platform", kind="string", since="1.48", help="Save only the images of this platform (os[/arch[/variant]])")))
+    usage="[OPTIONS] IMAGE [IMAGE...]",
+    action=save,
+    least=1,
+    most=UNLIMITED,
+    flags=(
+        Flag(name="output", short="o", kind="string", help="Write to a file instead of stdout"),
+        Flag(name="platform", kind="string", since="1.48", help="Save only the images of this platform (os[/arch[/variant]])"),
+    ),
+)

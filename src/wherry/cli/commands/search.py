@@ -21,11 +21,22 @@ def _description(item: dict[str, Any], how: How) -> str:
 
 VIEW = View(
     fields={
-        "Description": _description, "IsAutomated": lambda item, _how: "[OK]" if item.get("is_automated") else "",
-        "IsOfficial": lambda item, _how: "[OK]" if item.get("is_official") else "", "Name": lambda item, _how: item["name"],
-        "StarCount": lambda item, _how: str(item.get("star_count") or 0)},
-    headers={"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL", "IsAutomated": "AUTOMATED"},
-    table=("Name", "Description", "StarCount", "IsOfficial"), go_type="*formatter.searchContext")
+        "Description": _description,
+        "IsAutomated": lambda item, _how: "[OK]" if item.get("is_automated") else "",
+        "IsOfficial": lambda item, _how: "[OK]" if item.get("is_official") else "",
+        "Name": lambda item, _how: item["name"],
+        "StarCount": lambda item, _how: str(item.get("star_count") or 0),
+    },
+    headers={
+        "Name": "NAME",
+        "Description": "DESCRIPTION",
+        "StarCount": "STARS",
+        "IsOfficial": "OFFICIAL",
+        "IsAutomated": "AUTOMATED",
+    },
+    table=("Name", "Description", "StarCount", "IsOfficial"),
+    go_type="*formatter.searchContext",
+)
 
 
 def search(call: Invocation) -> int:
@@ -37,5 +48,10 @@ def search(call: Invocation) -> int:
     return 0
 
 
-SEARCH = Command(usage="[OPTIONS] TERM", action=search, least=1, most=1,
-                 flags=(FILTER, FORMAT, Flag(name="limit", kind="int", help="At most so many results"), NO_TRUNC))
+SEARCH = Command(
+    usage="[OPTIONS] TERM",
+    action=search,
+    least=1,
+    most=1,
+    flags=(FILTER, FORMAT, Flag(name="limit", kind="int", help="At most so many results"), NO_TRUNC),
+)

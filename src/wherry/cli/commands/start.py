@@ -66,8 +66,15 @@ def _attached(call: Invocation, name: str) -> int:
 
 
 START = Command(
-    usage="[OPTIONS] CONTAINER [CONTAINER...]", action=start, least=1, most=UNLIMITED,
+    usage="[OPTIONS] CONTAINER [CONTAINER...]",
+    action=start,
+    least=1,
+    most=UNLIMITED,
     flags=(
         Flag(name="attach", short="a", help="Show what it writes and pass signals on"),
-        Flag(name="checkpoint", kind="string", help="Start from a checkpoint", hidden=True), Flag(name="checkpoint-dir", kind="string", help="Where checkpoints are", hidden=True),
-        DETACH_KEYS, Flag(name="interactive", short="i", help="Give it our stdin")))
+        Flag(name="checkpoint", kind="string", help="Start from a checkpoint", hidden=True),
+        Flag(name="checkpoint-dir", kind="string", help="Where checkpoints are", hidden=True),
+        DETACH_KEYS,
+        Flag(name="interactive", short="i", help="Give it our stdin"),
+    ),
+)

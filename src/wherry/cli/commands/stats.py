@@ -19,13 +19,30 @@ CLEAR_SCREEN, HOME, CLEAR_LINE, CLEAR_REST = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1
 
 VIEW = View(
     fields={
-        "BlockIO": lambda row, _how: row.get("block", GONE), "CPUPerc": lambda row, _how: row.get("cpu", GONE), "Container": lambda row, _how: row["container"],
-        "ID": lambda row, how: row.get("id", GONE)[:12] if how.truncate else row.get("id", GONE), "MemPerc": lambda row, _how: row.get("memory_share", GONE),
-        "MemUsage": lambda row, _how: row.get("memory", f"{GONE} / {GONE}"), "Name": lambda row, _how: row.get("name", GONE),
-        "NetIO": lambda row, _how: row.get("network", GONE), "PIDs": lambda row, _how: row.get("pids", GONE)},
-    headers={"Container": "CONTAINER", "Name": "NAME", "ID": "CONTAINER ID", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
-             "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS"},
-    table=("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), go_type="*container.statsContext")
+        "BlockIO": lambda row, _how: row.get("block", GONE),
+        "CPUPerc": lambda row, _how: row.get("cpu", GONE),
+        "Container": lambda row, _how: row["container"],
+        "ID": lambda row, how: row.get("id", GONE)[:12] if how.truncate else row.get("id", GONE),
+        "MemPerc": lambda row, _how: row.get("memory_share", GONE),
+        "MemUsage": lambda row, _how: row.get("memory", f"{GONE} / {GONE}"),
+        "Name": lambda row, _how: row.get("name", GONE),
+        "NetIO": lambda row, _how: row.get("network", GONE),
+        "PIDs": lambda row, _how: row.get("pids", GONE),
+    },
+    headers={
+        "Container": "CONTAINER",
+        "Name": "NAME",
+        "ID": "CONTAINER ID",
+        "CPUPerc": "CPU %",
+        "MemUsage": "MEM USAGE / LIMIT",
+        "MemPerc": "MEM %",
+        "NetIO": "NET I/O",
+        "BlockIO": "BLOCK I/O",
+        "PIDs": "PIDS",
+    },
+    table=("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"),
+    go_type="*container.statsContext",
+)
 
 
 def _names(call: Invocation) -> list[str]:
@@ -35,7 +52,7 @@ def _names(call: Invocation) -> list[str]:
 
 
 def _once(call: Invocation, names: list[str]) -> tuple[list[Row], list[str]]:
-    """A row per container, all asked at the same time (the daemon needs a second to see what the CPUs do), and what went wrong."""
+    """A row per container, all asked at the same time (the daemon measures for a second), and what went wrong."""
     answers = []
     failed = []
     for name in names:
@@ -74,9 +91,18 @@ def show_stats(call: Invocation) -> int:
             streams.out(text)
         if not names:
             import time
+
             time.sleep(0.5)
 
 
 STATS = Command(
-    usage="[OPTIONS] [CONTAINER...]", action=show_stats, most=UNLIMITED,
-    flags=(Flag(name="all", short="a", help="Show containers that do not run, too"), FORMAT, Flag(name="no-stream", help="Print once and end"), NO_TRUNC))
+    usage="[OPTIONS] [CONTAINER...]",
+    action=show_stats,
+    most=UNLIMITED,
+    flags=(
+        Flag(name="all", short="a", help="Show containers that do not run, too"),
+        FORMAT,
+        Flag(name="no-stream", help="Print once and end"),
+        NO_TRUNC,
+    ),
+)

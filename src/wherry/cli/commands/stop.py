@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 FLAGS = (
     Flag(name="signal", short="s", kind="string", since="1.42", help="Signal to send first"),
     Flag(name="time", kind="int", help="Seconds until it is killed", hidden=True, same_as="timeout"),
-    Flag(name="timeout", short="t", kind="int", help="Seconds until it is killed"))
+    Flag(name="timeout", short="t", kind="int", help="Seconds until it is killed"),
+)
 
 
 def end_each(call: Invocation, verb: str) -> int:
@@ -28,4 +29,6 @@ def end_each(call: Invocation, verb: str) -> int:
     return for_each(call, call.arguments, one)
 
 
-STOP = Command(usage="[OPTIONS] CONTAINER [CONTAINER...]", action=lambda call: end_each(call, "stop"), flags=FLAGS, least=1, most=UNLIMITED)
+STOP = Command(
+    usage="[OPTIONS] CONTAINER [CONTAINER...]", action=lambda call: end_each(call, "stop"), flags=FLAGS, least=1, most=UNLIMITED
+)

@@ -17,10 +17,15 @@ def tag(call: Invocation) -> int:
         reference = parse_reference(target)
     except InvalidArgument as wrong:
         from wherry.cli.values import go_quote
-        raise CommandFailed(f"Error parsing reference: {go_quote(target)} is not a valid repository/tag: {wrong.message}") from None
+
+        raise CommandFailed(
+            f"Error parsing reference: {go_quote(target)} is not a valid repository/tag: {wrong.message}"
+        ) from None
     if reference.digest:
         raise CommandFailed("refusing to create a tag with a digest reference")
-    call.client.call("POST", f"/images/{escape(source, '/:@')}/tag", {"repo": reference.familiar_name, "tag": reference.tag or "latest"})
+    call.client.call(
+        "POST", f"/images/{escape(source, '/:@')}/tag", {"repo": reference.familiar_name, "tag": reference.tag or "latest"}
+    )
     return 0
 
 

@@ -9,10 +9,21 @@ from wherry.cli.create.flags import LIMITS
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-FIELDS = (("CpuShares", "cpu-shares"), ("Memory", "memory"), ("NanoCpus", "cpus"), ("BlkioWeight", "blkio-weight"), ("CpuPeriod", "cpu-period"),
-          ("CpuQuota", "cpu-quota"), ("CpuRealtimePeriod", "cpu-rt-period"), ("CpuRealtimeRuntime", "cpu-rt-runtime"),
-          ("MemoryReservation", "memory-reservation"), ("MemorySwap", "memory-swap"))
+FIELDS = (
+    ("CpuShares", "cpu-shares"),
+    ("Memory", "memory"),
+    ("NanoCpus", "cpus"),
+    ("BlkioWeight", "blkio-weight"),
+    ("CpuPeriod", "cpu-period"),
+    ("CpuQuota", "cpu-quota"),
+    ("CpuRealtimePeriod", "cpu-rt-period"),
+    ("CpuRealtimeRuntime", "cpu-rt-runtime"),
+    ("MemoryReservation", "memory-reservation"),
+    ("MemorySwap", "memory-swap"),
+)
 
 
 def update(call: Invocation) -> int:
@@ -20,12 +31,19 @@ def update(call: Invocation) -> int:
     options = call.options
     if not any(options.given(flag.name) for flag in FLAGS):
         raise CommandFailed("you must provide one or more flags when using this command")
-    body = {field: options.number(name) for field, name in FIELDS}
-    body.update({"CpusetCpus": options.text("cpuset-cpus"), "CpusetMems": options.text("cpuset-mems"), "PidsLimit": options.number("pids-limit"),
-                 "RestartPolicy": restart_policy(options)})
+    body: dict[str, Any] = {field: options.number(name) for field, name in FIELDS}
+    body.update(
+        {
+            "CpusetCpus": options.text("cpuset-cpus"),
+            "CpusetMems": options.text("cpuset-mems"),
+            "PidsLimit": options.number("pids-limit"),
+            "RestartPolicy": restart_policy(options),
+        }
+    )
     if not options.given("pids-limit"):
         del body["PidsLimit"]
-    failed, warnings = [], []
+    failed: list[str] = []
+    warnings: list[str] = []
     for name in call.arguments:
         try:
             answer = call.client.post(f"/containers/{escape(name)}/update", body)

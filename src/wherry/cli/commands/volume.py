@@ -16,19 +16,49 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CLUSTER = ("availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing", "topology-preferred", "topology-required", "type")
+CLUSTER = (
+    "availability",
+    "group",
+    "limit-bytes",
+    "required-bytes",
+    "scope",
+    "secret",
+    "sharing",
+    "topology-preferred",
+    "topology-required",
+    "type",
+)
 
 VIEW = View(
     fields={
-        "Availability": lambda _item, _how: "N/A", "Driver": lambda item, _how: item["Driver"], "Group": lambda _item, _how: "N/A",
+        "Availability": lambda _item, _how: "N/A",
+        "Driver": lambda item, _how: item["Driver"],
+        "Group": lambda _item, _how: "N/A",
         "Labels": lambda item, _how: ",".join(f"{key}={value}" for key, value in sorted((item.get("Labels") or {}).items())),
         "Links": lambda item, _how: str(item["UsageData"]["RefCount"]) if item.get("UsageData") else "N/A",
-        "Mountpoint": lambda item, _how: item["Mountpoint"], "Name": lambda item, _how: item["Name"], "Scope": lambda item, _how: item["Scope"],
-        "Size": lambda item, _how: size(item["UsageData"]["Size"]) if item.get("UsageData") else "N/A", "Status": lambda _item, _how: "N/A"},
-    headers={"Driver": "DRIVER", "Name": "VOLUME NAME", "Mountpoint": "MOUNTPOINT", "Scope": "SCOPE", "Labels": "LABELS", "Links": "LINKS", "Size": "SIZE",
-             "Availability": "AVAILABILITY", "Group": "GROUP", "Status": "STATUS"},
+        "Mountpoint": lambda item, _how: item["Mountpoint"],
+        "Name": lambda item, _how: item["Name"],
+        "Scope": lambda item, _how: item["Scope"],
+        "Size": lambda item, _how: size(item["UsageData"]["Size"]) if item.get("UsageData") else "N/A",
+        "Status": lambda _item, _how: "N/A",
+    },
+    headers={
+        "Driver": "DRIVER",
+        "Name": "VOLUME NAME",
+        "Mountpoint": "MOUNTPOINT",
+        "Scope": "SCOPE",
+        "Labels": "LABELS",
+        "Links": "LINKS",
+        "Size": "SIZE",
+        "Availability": "AVAILABILITY",
+        "Group": "GROUP",
+        "Status": "STATUS",
+    },
     methods={"Label": lambda item, _how, arguments: (item.get("Labels") or {}).get(arguments[0], "")},
-    table=("Driver", "Name"), go_type="*formatter.volumeContext", raw="name: {{.Name}}\ndriver: {{.Driver}}\n")
+    table=("Driver", "Name"),
+    go_type="*formatter.volumeContext",
+    raw="name: {{.Name}}\ndriver: {{.Driver}}\n",
+)
 
 
 def list_volumes(call: Invocation) -> int:
@@ -57,13 +87,19 @@ def create(call: Invocation) -> int:
         if name:
             raise CommandFailed("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
         name = call.arguments[0]
-    body: dict[str, Any] = {"Driver": options.text("driver"), "DriverOpts": options.pairs("opt"), "Labels": labels((), options.many("label")), "Name": name}
+    body: dict[str, Any] = {
+        "Driver": options.text("driver"),
+        "DriverOpts": options.pairs("opt"),
+        "Labels": labels((), options.many("label")),
+        "Name": name,
+    }
     call.streams.line(call.client.post("/volumes/create", body)["Name"])
     return 0
 
 
 def remove(call: Invocation) -> int:
     """Removes each volume."""
+
     def one(name: str) -> str:
         call.client.delete(f"/volumes/{escape(name)}", force=call.options.on("force") or None)
         return name
@@ -76,12 +112,36 @@ def update(_call: Invocation) -> int:
     raise CommandFailed("cluster volumes are not supported by wherry")
 
 
-LS = Command(usage="[OPTIONS]", action=list_volumes, flags=(Flag(name="cluster", help="Cluster volumes only", hidden=True), FILTER, FORMAT, QUIET))
+LS = Command(
+    usage="[OPTIONS]",
+    action=list_volumes,
+    flags=(Flag(name="cluster", help="Cluster volumes only", hidden=True), FILTER, FORMAT, QUIET),
+)
 CREATE = Command(
-    usage="[OPTIONS] [VOLUME]", action=create, most=1,
+    usage="[OPTIONS] [VOLUME]",
+    action=create,
+    most=1,
     flags=(
-        Flag(name="driver", short="d", kind="string", default="local", help="Driver"), Flag(name="label", kind="list", help="Label it"),
-        Flag(name="name", kind="string", help="Name", hidden=True), Flag(name="opt", short="o", kind="map", check=loose_pair, help="Options of the driver"),
-        *(Flag(name=name, kind="string", help="Of cluster volumes, which wherry does not support", hidden=True) for name in CLUSTER)))
-RM = Command(usage="[OPTIONS] VOLUME [VOLUME...]", action=remove, least=1, most=UNLIMITED, flags=(Flag(name="force", short="f", help="Do not mind a volume that is not there"),))
-UPDATE = Command(usage="[OPTIONS] [VOLUME]", action=update, most=1, flags=(Flag(name="availability", kind="string", default="active", help="Availability of a cluster volume"),))
+        Flag(name="driver", short="d", kind="string", default="local", help="Driver"),
+        Flag(name="label", kind="list", help="Label it"),
+        Flag(name="name", kind="string", help="Name", hidden=True),
+        Flag(name="opt", short="o", kind="map", check=loose_pair, help="Options of the driver"),
+        *(
+            Flag(name=name, kind="string", help="Of cluster volumes, which wherry does not support", hidden=True)
+            for name in CLUSTER
+        ),
+    ),
+)
+RM = Command(
+    usage="[OPTIONS] VOLUME [VOLUME...]",
+    action=remove,
+    least=1,
+    most=UNLIMITED,
+    flags=(Flag(name="force", short="f", help="Do not mind a volume that is not there"),),
+)
+UPDATE = Command(
+    usage="[OPTIONS] [VOLUME]",
+    action=update,
+    most=1,
+    flags=(Flag(name="availability", kind="string", default="active", help="Availability of a cluster volume"),),
+)

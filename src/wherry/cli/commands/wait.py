@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 
 def wait(call: Invocation) -> int:
     """Prints the exit code of each container when it has one."""
-    return for_each(call, call.arguments, lambda name: str(end_wait(call.client.stream("POST", f"/containers/{escape(name)}/wait"))))
+    return for_each(
+        call, call.arguments, lambda name: str(end_wait(call.client.stream("POST", f"/containers/{escape(name)}/wait")))
+    )
 
 
 WAIT = Command(usage="CONTAINER [CONTAINER...]", action=wait, least=1, most=UNLIMITED)

@@ -1,0 +1,1 @@
+"""What `run` and `create` are given, turned into a request."""

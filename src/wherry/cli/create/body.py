@@ -23,7 +23,9 @@ def refuse(message: str) -> CommandFailed:
     return CommandFailed(message, 125, hinted=True)
 
 
-def container_body(options: Options, arguments: Sequence[str], environment: Mapping[str, str], proxies: Mapping[str, str], *, run: bool) -> Body:
+def container_body(
+    options: Options, arguments: Sequence[str], environment: Mapping[str, str], proxies: Mapping[str, str], *, run: bool
+) -> Body:
     """The body; `arguments` are the image and the command. Raises CommandFailed with docker's words."""
     try:
         exposed, bindings = published(options.many("publish"))
@@ -46,14 +48,34 @@ def container_body(options: Options, arguments: Sequence[str], environment: Mapp
     interactive = options.on("interactive")
     mode, endpoints = networking(options)
     body: Body = {
-        "Hostname": options.text("hostname"), "Domainname": options.text("domainname"), "User": options.text("user"), "AttachStdin": stdin,
-        "AttachStdout": stdout, "AttachStderr": stderr}
+        "Hostname": options.text("hostname"),
+        "Domainname": options.text("domainname"),
+        "User": options.text("user"),
+        "AttachStdin": stdin,
+        "AttachStdout": stdout,
+        "AttachStderr": stderr,
+    }
     if exposed:
         body["ExposedPorts"] = dict(sorted(exposed.items()))
-    body.update({"Tty": options.on("tty"), "OpenStdin": interactive, "StdinOnce": interactive and stdin, "Env": env or None, "Cmd": list(arguments[1:]) or None})
+    body.update(
+        {
+            "Tty": options.on("tty"),
+            "OpenStdin": interactive,
+            "StdinOnce": interactive and stdin,
+            "Env": env or None,
+            "Cmd": list(arguments[1:]) or None,
+        }
+    )
     if health:
         body["Healthcheck"] = health
-    body.update({"Image": arguments[0], "Volumes": dict.fromkeys(sorted(volumes), {}), "WorkingDir": options.text("workdir"), "Entrypoint": entrypoint})
+    body.update(
+        {
+            "Image": arguments[0],
+            "Volumes": {volume: {} for volume in sorted(volumes)},
+            "WorkingDir": options.text("workdir"),
+            "Entrypoint": entrypoint,
+        }
+    )
     body.update({"OnBuild": None, "Labels": dict(sorted(labels(options.many("label-file"), options.many("label")).items()))})
     if options.text("stop-signal"):
         body["StopSignal"] = options.text("stop-signal")
@@ -79,7 +101,8 @@ def attached(options: Options, *, run: bool) -> tuple[bool, bool, bool]:
 
 
 def _volumes(options: Options) -> tuple[list[str], list[str] | None]:
-    volumes, binds = [], []
+    volumes: list[str] = []
+    binds: list[str] = []
     for text in dict.fromkeys(options.many("volume")):
         kind, value = parse_volume(text)
         (binds if kind == "bind" else volumes).append(value)
@@ -108,8 +131,13 @@ def healthcheck(options: Options) -> dict[str, Any] | None:
         if options.number(name) < 0:
             raise refuse(f"--{name} cannot be negative")
     found: dict[str, Any] = {"Test": ["CMD-SHELL", options.text("health-cmd")]} if options.text("health-cmd") else {}
-    for key, name in (("Interval", "health-interval"), ("Timeout", "health-timeout"), ("StartPeriod", "health-start-period"),
-                      ("StartInterval", "health-start-interval"), ("Retries", "health-retries")):
+    for key, name in (
+        ("Interval", "health-interval"),
+        ("Timeout", "health-timeout"),
+        ("StartPeriod", "health-start-period"),
+        ("StartInterval", "health-start-interval"),
+        ("Retries", "health-retries"),
+    ):
         if options.number(name):
             found[key] = options.number(name)
     return found
@@ -127,17 +155,40 @@ def host_config(options: Options, binds: list[str] | None, bindings: dict[str, A
     added, dropped = capabilities(options.many("cap-add"), options.many("cap-drop"))
     security, masked, readonly = security_options(options.many("security-opt"))
     config: dict[str, Any] = {
-        "Binds": binds, "ContainerIDFile": options.text("cidfile"), "LogConfig": {"Type": driver, "Config": dict(sorted(options_of_log.items()))},
-        "NetworkMode": mode, "PortBindings": dict(sorted(bindings.items())), "RestartPolicy": policy, "AutoRemove": options.on("rm"),
-        "VolumeDriver": options.text("volume-driver"), "VolumesFrom": options.many("volumes-from") or None, "ConsoleSize": [0, 0]}
+        "Binds": binds,
+        "ContainerIDFile": options.text("cidfile"),
+        "LogConfig": {"Type": driver, "Config": dict(sorted(options_of_log.items()))},
+        "NetworkMode": mode,
+        "PortBindings": dict(sorted(bindings.items())),
+        "RestartPolicy": policy,
+        "AutoRemove": options.on("rm"),
+        "VolumeDriver": options.text("volume-driver"),
+        "VolumesFrom": options.many("volumes-from") or None,
+        "ConsoleSize": [0, 0],
+    }
     if options.many("annotation"):
         config["Annotations"] = dict(sorted(options.pairs("annotation").items()))
-    config.update({
-        "CapAdd": added, "CapDrop": dropped, "CgroupnsMode": options.text("cgroupns"),
-        "Dns": unique(options.many("dns")), "DnsOptions": unique(options.many("dns-option")), "DnsSearch": unique(options.many("dns-search")),
-        "ExtraHosts": options.many("add-host") or None, "GroupAdd": options.many("group-add") or None, "IpcMode": options.text("ipc"), "Cgroup": "",
-        "Links": options.many("link") or None, "OomScoreAdj": options.number("oom-score-adj"), "PidMode": options.text("pid"),
-        "Privileged": options.on("privileged"), "PublishAllPorts": options.on("publish-all"), "ReadonlyRootfs": options.on("read-only"), "SecurityOpt": security})
+    config.update(
+        {
+            "CapAdd": added,
+            "CapDrop": dropped,
+            "CgroupnsMode": options.text("cgroupns"),
+            "Dns": unique(options.many("dns")),
+            "DnsOptions": unique(options.many("dns-option")),
+            "DnsSearch": unique(options.many("dns-search")),
+            "ExtraHosts": options.many("add-host") or None,
+            "GroupAdd": options.many("group-add") or None,
+            "IpcMode": options.text("ipc"),
+            "Cgroup": "",
+            "Links": options.many("link") or None,
+            "OomScoreAdj": options.number("oom-score-adj"),
+            "PidMode": options.text("pid"),
+            "Privileged": options.on("privileged"),
+            "PublishAllPorts": options.on("publish-all"),
+            "ReadonlyRootfs": options.on("read-only"),
+            "SecurityOpt": security,
+        }
+    )
     if options.many("storage-opt"):
         config["StorageOpt"] = storage_options(options.many("storage-opt"))
     if options.many("tmpfs"):
@@ -158,7 +209,10 @@ def host_config(options: Options, binds: list[str] | None, bindings: dict[str, A
 
 
 def capabilities(added: Sequence[str], dropped: Sequence[str]) -> tuple[list[str] | None, list[str] | None]:
-    """(CapAdd, CapDrop) with full names, in order; ALL makes the others of its list superfluous, and what is added is not dropped."""
+    """(CapAdd, CapDrop) with full names, in order.
+
+    ALL makes the others of its list superfluous, and what is added is not dropped.
+    """
     full = [{_capability(one) for one in names} for names in (added, dropped)]
     add, drop = ({"ALL"} if "ALL" in names else names for names in full)
     return sorted(add) or None, sorted(drop - add) or None
@@ -172,23 +226,46 @@ def _capability(name: str) -> str:
 def resources(options: Options) -> dict[str, Any]:
     """The part of HostConfig that `update` has as well, as `create` sends it."""
     devices, cdi = _devices(options.many("device"))
-    requests = options.many("gpus") + ([{"Driver": "cdi", "Count": 0, "DeviceIDs": cdi, "Capabilities": None, "Options": None}] if cdi else [])
+    requests = options.many("gpus") + (
+        [{"Driver": "cdi", "Count": 0, "DeviceIDs": cdi, "Capabilities": None, "Options": None}] if cdi else []
+    )
     config: dict[str, Any] = {
-        "CpuShares": options.number("cpu-shares"), "Memory": options.number("memory"), "NanoCpus": options.number("cpus"),
-        "CgroupParent": options.text("cgroup-parent"), "BlkioWeight": options.number("blkio-weight"), "BlkioWeightDevice": options.many("blkio-weight-device"),
-        "BlkioDeviceReadBps": options.many("device-read-bps"), "BlkioDeviceWriteBps": options.many("device-write-bps"),
-        "BlkioDeviceReadIOps": options.many("device-read-iops"), "BlkioDeviceWriteIOps": options.many("device-write-iops"),
-        "CpuPeriod": options.number("cpu-period"), "CpuQuota": options.number("cpu-quota"), "CpuRealtimePeriod": options.number("cpu-rt-period"),
-        "CpuRealtimeRuntime": options.number("cpu-rt-runtime"), "CpusetCpus": options.text("cpuset-cpus"), "CpusetMems": options.text("cpuset-mems"),
-        "Devices": devices, "DeviceCgroupRules": options.many("device-cgroup-rule") or None, "DeviceRequests": requests or None}
+        "CpuShares": options.number("cpu-shares"),
+        "Memory": options.number("memory"),
+        "NanoCpus": options.number("cpus"),
+        "CgroupParent": options.text("cgroup-parent"),
+        "BlkioWeight": options.number("blkio-weight"),
+        "BlkioWeightDevice": options.many("blkio-weight-device"),
+        "BlkioDeviceReadBps": options.many("device-read-bps"),
+        "BlkioDeviceWriteBps": options.many("device-write-bps"),
+        "BlkioDeviceReadIOps": options.many("device-read-iops"),
+        "BlkioDeviceWriteIOps": options.many("device-write-iops"),
+        "CpuPeriod": options.number("cpu-period"),
+        "CpuQuota": options.number("cpu-quota"),
+        "CpuRealtimePeriod": options.number("cpu-rt-period"),
+        "CpuRealtimeRuntime": options.number("cpu-rt-runtime"),
+        "CpusetCpus": options.text("cpuset-cpus"),
+        "CpusetMems": options.text("cpuset-mems"),
+        "Devices": devices,
+        "DeviceCgroupRules": options.many("device-cgroup-rule") or None,
+        "DeviceRequests": requests or None,
+    }
     if options.number("kernel-memory"):
         config["KernelMemory"] = options.number("kernel-memory")
-    config.update({
-        "MemoryReservation": options.number("memory-reservation"), "MemorySwap": options.number("memory-swap"),
-        "MemorySwappiness": options.value("memory-swappiness"), "OomKillDisable": options.on("oom-kill-disable"), "PidsLimit": options.number("pids-limit"),
-        "Ulimits": sorted({one["Name"]: one for one in options.many("ulimit")}.values(), key=lambda one: one["Name"]),
-        "CpuCount": options.number("cpu-count"), "CpuPercent": options.number("cpu-percent"), "IOMaximumIOps": options.number("io-maxiops"),
-        "IOMaximumBandwidth": options.number("io-maxbandwidth")})
+    config.update(
+        {
+            "MemoryReservation": options.number("memory-reservation"),
+            "MemorySwap": options.number("memory-swap"),
+            "MemorySwappiness": options.value("memory-swappiness"),
+            "OomKillDisable": options.on("oom-kill-disable"),
+            "PidsLimit": options.number("pids-limit"),
+            "Ulimits": sorted({one["Name"]: one for one in options.many("ulimit")}.values(), key=lambda one: one["Name"]),
+            "CpuCount": options.number("cpu-count"),
+            "CpuPercent": options.number("cpu-percent"),
+            "IOMaximumIOps": options.number("io-maxiops"),
+            "IOMaximumBandwidth": options.number("io-maxbandwidth"),
+        }
+    )
     return config
 
 
@@ -282,6 +359,7 @@ def security_options(values: Sequence[str]) -> tuple[list[str] | None, list[str]
 
 def _seccomp_profile(path: str) -> str:
     from wherry.cli.jsontext import dumps, loads
+
     try:
         with open(path, "rb") as file:
             return dumps(loads(file.read()))

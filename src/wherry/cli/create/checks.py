@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def is_address(text: str) -> bool:
     """Whether a text is an IPv4 or IPv6 address."""
     from _socket import inet_pton
+
     for family in (2, 10):
         try:
             inet_pton(family, text)
@@ -31,11 +32,12 @@ def address(text: str) -> str:
 def extra_host(text: str) -> str:
     """`host:ip` or `host=ip`; kept as `host:ip`."""
     from wherry.cli.values import go_quote
+
     equals, colon = text.find("="), text.find(":")
     at = equals if equals >= 0 and (colon < 0 or equals < colon) else colon
     if at <= 0:
         raise ValueError(f"bad format for add-host: {go_quote(text)}")
-    name, value = text[:at], text[at + 1:]
+    name, value = text[:at], text[at + 1 :]
     bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     if value != "host-gateway" and not is_address(bare):
         raise ValueError(f"invalid IP address in add-host: {go_quote(value)}")
@@ -54,7 +56,12 @@ def search_domain(text: str) -> str:
 
 
 def _label_fits(label: str) -> bool:
-    return bool(label) and all(one.isascii() and (one.isalnum() or one in "-_") for one in label) and label[0] != "-" and label[-1] != "-"
+    return (
+        bool(label)
+        and all(one.isascii() and (one.isalnum() or one in "-_") for one in label)
+        and label[0] != "-"
+        and label[-1] != "-"
+    )
 
 
 def label(text: str) -> str:
@@ -70,7 +77,18 @@ def loose_pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-SYSCTLS = frozenset(("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"))
+SYSCTLS = frozenset(
+    (
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    )
+)
 
 
 def sysctl(text: str) -> tuple[str, str]:
@@ -126,8 +144,10 @@ def rate_bytes(text: str) -> dict[str, Any]:
     try:
         rate = ram_bytes(value)
     except ValueError:
-        raise ValueError(f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. "
-                         "Unit is optional and can be kb, mb, or gb") from None
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. "
+            "Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
+        ) from None
     return {"Path": path, "Rate": rate}
 
 
@@ -137,11 +157,31 @@ def rate_count(text: str) -> dict[str, Any]:
     try:
         rate = unsigned(value, 64, 10)
     except ValueError:
-        raise ValueError(f"invalid rate for device: {text}. The correct format is <device-path>:<number>. Number must be a positive integer") from None
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>. Number must be a positive integer"
+        ) from None
     return {"Path": path, "Rate": rate}
 
 
-ULIMITS = frozenset(("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"))
+ULIMITS = frozenset(
+    (
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    )
+)
 
 
 def ulimit(text: str) -> dict[str, Any]:
@@ -157,8 +197,11 @@ def ulimit(text: str) -> dict[str, Any]:
     soft = integer(parts[0], 64, 10)
     hard = integer(parts[1], 64, 10) if len(parts) > 1 else soft
     if hard != -1 and (soft == -1 or soft > hard):
-        raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}" if soft != -1
-                         else f"ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}")
+        raise ValueError(
+            f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+            if soft != -1
+            else f"ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}"
+        )
     return {"Name": name, "Hard": hard, "Soft": soft}
 
 

@@ -23,7 +23,7 @@ def body_of(call: Invocation, *, run: bool) -> dict[str, Any]:
     """The body that the options ask for. Raises CommandFailed."""
     policy = call.options.text("pull")
     if policy not in ("always", "missing", "never"):
-        raise CommandFailed(f"invalid pull option: '{policy}': must be one of \"always\", \"missing\" or \"never\"", 125, hinted=True)
+        raise CommandFailed(f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"', 125, hinted=True)
     proxies = proxy_variables(call.config, call.client.endpoint.url) if call.config.table("proxies") else {}
     body = container_body(call.options, call.arguments, call.environment, proxies, run=run)
     if call.options.on("use-api-socket"):
@@ -34,12 +34,16 @@ def body_of(call: Invocation, *, run: bool) -> dict[str, Any]:
 def _share_socket(call: Invocation, body: dict[str, Any]) -> None:
     endpoint = call.client.endpoint
     if endpoint.kind != "unix":
-        raise CommandFailed(f"flag --use-api-socket can only be used with unix sockets: docker endpoint {endpoint.url} incompatible")
+        raise CommandFailed(
+            f"flag --use-api-socket can only be used with unix sockets: docker endpoint {endpoint.url} incompatible"
+        )
     if call.config.table("auths") or call.config.text("credsStore"):
         raise CommandFailed("--use-api-socket with logins is not supported yet: it would have to copy them into the container")
     config = body["HostConfig"]
     after = {name: config.pop(name) for name in ("MaskedPaths", "ReadonlyPaths", "Init") if name in config}
-    config.setdefault("Mounts", []).append({"Type": "bind", "Source": endpoint.address, "Target": "/var/run/docker.sock", "BindOptions": {}})
+    config.setdefault("Mounts", []).append(
+        {"Type": "bind", "Source": endpoint.address, "Target": "/var/run/docker.sock", "BindOptions": {}}
+    )
     config.update(after)
 
 
@@ -66,7 +70,10 @@ def create(call: Invocation, body: dict[str, Any]) -> str:
     policy = options.text("pull")
     if policy == "always" and reference is not None:
         _fetch(call, reference, platform)
-    query = {"name": options.text("name") or None, "platform": platform or None if platform and call.client.at_least("1.41") else None}
+    query = {
+        "name": options.text("name") or None,
+        "platform": platform or None if platform and call.client.at_least("1.41") else None,
+    }
     _settle_version(call, body)
     try:
         answer = call.client.call("POST", "/containers/create", query, body)
@@ -85,7 +92,9 @@ def create(call: Invocation, body: dict[str, Any]) -> str:
             with open(cidfile, "x", encoding="utf-8") as file:
                 file.write(identifier)
         except OSError as wrong:
-            raise CommandFailed(f"failed to create the container ID file: open {cidfile}: {(wrong.strerror or '').lower()}") from None
+            raise CommandFailed(
+                f"failed to create the container ID file: open {cidfile}: {(wrong.strerror or '').lower()}"
+            ) from None
     return identifier
 
 
@@ -93,8 +102,13 @@ def _settle_version(call: Invocation, body: dict[str, Any]) -> None:
     """What an older daemon would not understand is refused by name; what a newer one has given up is left out."""
     if "KernelMemory" in body["HostConfig"] and call.client.at_least("1.42"):
         del body["HostConfig"]["KernelMemory"]
-    if any(one.get("MacAddress") for one in body["NetworkingConfig"]["EndpointsConfig"].values()) and not call.client.at_least("1.44"):
-        raise CommandFailed(f'"specify mac-address per network" requires API version 1.44, but the Docker daemon API version is {call.client.version}')
+    if any(one.get("MacAddress") for one in body["NetworkingConfig"]["EndpointsConfig"].values()) and not call.client.at_least(
+        "1.44"
+    ):
+        raise CommandFailed(
+            '"specify mac-address per network" requires API version 1.44, '
+            f"but the Docker daemon API version is {call.client.version}"
+        )
 
 
 def _fetch(call: Invocation, reference: Reference, platform: str) -> None:
@@ -115,4 +129,7 @@ def check_platform(text: str) -> None:
     parts = text.split("/")
     if len(parts) > 3 or not all(part and all(one.isalnum() or one in "_-." for one in part) for part in parts):
         from wherry.cli.values import go_quote
-        raise CommandFailed(f"error parsing specified platform: {go_quote(text)}: cannot parse platform specifier: invalid argument")
+
+        raise CommandFailed(
+            f"error parsing specified platform: {go_quote(text)}: cannot parse platform specifier: invalid argument"
+        )

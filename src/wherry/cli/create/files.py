@@ -21,7 +21,9 @@ def read_lines(path: str, kind: str) -> list[str]:
         try:
             line = raw.rstrip(b"\r").decode()
         except UnicodeDecodeError:
-            raise CommandFailed(f"invalid {kind} file ({path}): invalid utf8 bytes at line {number}: {[*raw]}", 125, hinted=True) from None
+            raise CommandFailed(
+                f"invalid {kind} file ({path}): invalid utf8 bytes at line {number}: {[*raw]}", 125, hinted=True
+            ) from None
         line = line.lstrip(" \t\v\f")
         if not line or line.startswith("#"):
             continue
@@ -35,7 +37,10 @@ def read_lines(path: str, kind: str) -> list[str]:
 
 
 def variables(files: Sequence[str], given: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Environment variables: those of the files, then those given; a name alone takes its value from here, or stays alone (files: left out)."""
+    """Environment variables: those of the files, then those given.
+
+    A name alone takes its value from here, or stays alone (files: left out).
+    """
     found = []
     for path in files:
         for line in read_lines(path, "env"):

@@ -8,6 +8,7 @@ from wherry.cli.values import FALSE, TRUE, csv_fields, ram_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Mount = dict[str, Any]
@@ -44,50 +45,70 @@ def parse_mount(text: str) -> Mount:
 
 
 def _field(plain: dict[str, Any], options: dict[str, dict[str, Any]], key: str, value: str, field: str) -> None:
-    bind, volume, tmpfs = options["bind"], options["volume"], options["tmpfs"]
-    if key == "type":
-        plain["Type"] = value.lower()
-    elif key in ("source", "src"):
-        plain["Source"] = os.path.abspath(value) if value.startswith("." + os.sep) or value in (".", "..") or value.startswith("../") else value
-    elif key in ("target", "dst", "destination"):
-        plain["Target"] = value
-    elif key in ("readonly", "ro"):
-        plain["ReadOnly"] = _truth(key, value)
-    elif key == "consistency":
-        plain["Consistency"] = value.lower()
-    elif key == "bind-propagation":
-        bind["Propagation"] = value.lower()
-    elif key == "bind-nonrecursive":
-        bind["NonRecursive"] = _truth(key, value)
-    elif key == "bind-create-src":
-        bind["CreateMountpoint"] = _truth(key, value)
-    elif key == "bind-recursive":
-        _recursive_words(bind, value)
-    elif key == "volume-subpath":
-        volume["Subpath"] = value
-    elif key == "volume-nocopy":
-        volume["NoCopy"] = _truth(key, value)
+    """Puts one field where it belongs. Raises ValueError."""
+    if key in _PLACES:
+        group, name, read = _PLACES[key]
+        (options[group] if group else plain)[name] = read(key, value)
+        return
+    name, _, content = value.partition("=")
+    volume = options["volume"]
+    if key == "bind-recursive":
+        _recursive_words(options["bind"], value)
     elif key == "volume-label":
-        name, _, content = value.partition("=")
         volume.setdefault("Labels", {})[name] = content
     elif key == "volume-driver":
         volume.setdefault("DriverConfig", {})["Name"] = value
     elif key == "volume-opt":
-        name, _, content = value.partition("=")
         volume.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = content
-    elif key == "image-subpath":
-        options["image"]["Subpath"] = value
-    elif key == "tmpfs-size":
-        try:
-            tmpfs["SizeBytes"] = ram_bytes(value)
-        except ValueError:
-            raise ValueError(f"invalid value for {key}: {value}") from None
-    elif key == "tmpfs-mode":
-        if not value or any(one not in "01234567" for one in value):
-            raise ValueError(f"invalid value for {key}: {value}")
-        tmpfs["Mode"] = int(value, 8)
     else:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _as_is(_key: str, value: str) -> str:
+    return value
+
+
+def _lower(_key: str, value: str) -> str:
+    return value.lower()
+
+
+def _source(_key: str, value: str) -> str:
+    return os.path.abspath(value) if value.startswith(("./", "../")) or value in (".", "..") else value
+
+
+def _size(key: str, value: str) -> int:
+    try:
+        return ram_bytes(value)
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {value}") from None
+
+
+def _octal(key: str, value: str) -> int:
+    if not value or any(one not in "01234567" for one in value):
+        raise ValueError(f"invalid value for {key}: {value}")
+    return int(value, 8)
+
+
+# key of the option: (group, or "" for the mount itself, name of the field in the API, how its value is read)
+_PLACES: dict[str, tuple[str, str, Callable[[str, str], Any]]] = {
+    "type": ("", "Type", _lower),
+    "source": ("", "Source", _source),
+    "src": ("", "Source", _source),
+    "target": ("", "Target", _as_is),
+    "dst": ("", "Target", _as_is),
+    "destination": ("", "Target", _as_is),
+    "readonly": ("", "ReadOnly", _truth),
+    "ro": ("", "ReadOnly", _truth),
+    "consistency": ("", "Consistency", _lower),
+    "bind-propagation": ("bind", "Propagation", _lower),
+    "bind-nonrecursive": ("bind", "NonRecursive", _truth),
+    "bind-create-src": ("bind", "CreateMountpoint", _truth),
+    "volume-subpath": ("volume", "Subpath", _as_is),
+    "volume-nocopy": ("volume", "NoCopy", _truth),
+    "image-subpath": ("image", "Subpath", _as_is),
+    "tmpfs-size": ("tmpfs", "SizeBytes", _size),
+    "tmpfs-mode": ("tmpfs", "Mode", _octal),
+}
 
 
 def _recursive_words(bind: dict[str, Any], value: str) -> None:
@@ -116,12 +137,20 @@ def _recursive(plain: dict[str, Any], bind: dict[str, Any], value: str) -> None:
 
 _ORDER = {
     "bind": ("Propagation", "NonRecursive", "CreateMountpoint", "ReadOnlyNonRecursive", "ReadOnlyForceRecursive"),
-    "volume": ("NoCopy", "Labels", "Subpath", "DriverConfig"), "image": ("Subpath",), "tmpfs": ("SizeBytes", "Mode")}
+    "volume": ("NoCopy", "Labels", "Subpath", "DriverConfig"),
+    "image": ("Subpath",),
+    "tmpfs": ("SizeBytes", "Mode"),
+}
 
 
 def _ordered(plain: dict[str, Any], options: dict[str, dict[str, Any]], recursive: str) -> Mount:
     mount = {name: plain[name] for name in ("Type", "Source", "Target", "ReadOnly", "Consistency") if plain.get(name)}
-    for kind, name in (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("image", "ImageOptions"), ("tmpfs", "TmpfsOptions")):
+    for kind, name in (
+        ("bind", "BindOptions"),
+        ("volume", "VolumeOptions"),
+        ("image", "ImageOptions"),
+        ("tmpfs", "TmpfsOptions"),
+    ):
         given = options[kind]
         if given or (kind == "bind" and recursive and plain["Type"] == "bind"):
             mount[name] = {key: given[key] for key in _ORDER[kind] if given.get(key)}

@@ -17,9 +17,23 @@ BUILTIN = frozenset(("", "default", "bridge", "host", "none"))
 
 def parse_network(text: str) -> dict[str, Any]:
     """A name, or `name=…,alias=…,ip=…` and so on. Raises ValueError."""
-    found: dict[str, Any] = {"name": "", "aliases": [], "driver_opts": {}, "link_local": [], "ip": "", "ip6": "", "mac": "", "priority": 0}
+    found: dict[str, Any] = {
+        "name": "",
+        "aliases": [],
+        "driver_opts": {},
+        "link_local": [],
+        "ip": "",
+        "ip6": "",
+        "mac": "",
+        "priority": 0,
+    }
     fields = csv_fields(text)
-    if not ("," in text or text.lower().startswith(("name=", "alias=", "driver-opt=", "ip=", "ip6=", "mac-address=", "link-local-ip=", "gw-priority="))):
+    if not (
+        "," in text
+        or text.lower().startswith(
+            ("name=", "alias=", "driver-opt=", "ip=", "ip6=", "mac-address=", "link-local-ip=", "gw-priority=")
+        )
+    ):
         found["name"] = text
         return found
     for field in fields:
@@ -59,10 +73,28 @@ def is_user_defined(mode: str) -> bool:
 
 def endpoint(found: dict[str, Any], links: list[str]) -> dict[str, Any]:
     """The EndpointSettings of one network, zero values and all."""
-    ipam = {name: value for name, value in (("IPv4Address", found["ip"]), ("IPv6Address", found["ip6"]), ("LinkLocalIPs", found["link_local"])) if value}
-    return {"IPAMConfig": ipam or None, "Links": links or None, "Aliases": found["aliases"] or None, "MacAddress": found["mac"],
-            "DriverOpts": found["driver_opts"] or None, "GwPriority": found["priority"], "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "",
-            "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": None}
+    ipam = {
+        name: value
+        for name, value in (("IPv4Address", found["ip"]), ("IPv6Address", found["ip6"]), ("LinkLocalIPs", found["link_local"]))
+        if value
+    }
+    return {
+        "IPAMConfig": ipam or None,
+        "Links": links or None,
+        "Aliases": found["aliases"] or None,
+        "MacAddress": found["mac"],
+        "DriverOpts": found["driver_opts"] or None,
+        "GwPriority": found["priority"],
+        "NetworkID": "",
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
 
 
 def is_mac(text: str) -> bool:
@@ -76,11 +108,13 @@ def is_mac(text: str) -> bool:
 
 def _merge(found: dict[str, Any], options: Options) -> dict[str, Any]:
     """The first network takes the options that are not written at one network."""
-    checks = (("aliases", "network-alias", "--network-alias and per-network alias", options.many("network-alias")),
-              ("ip", "ip", "--ip and per-network IPv4 address", options.text("ip")),
-              ("ip6", "ip6", "--ip6 and per-network IPv6 address", options.text("ip6")),
-              ("mac", "mac-address", "--mac-address and per-network MAC address", options.text("mac-address")),
-              ("link_local", "link-local-ip", "--link-local-ip and per-network link-local IP addresses", options.many("link-local-ip")))
+    checks = (
+        ("aliases", "network-alias", "--network-alias and per-network alias", options.many("network-alias")),
+        ("ip", "ip", "--ip and per-network IPv4 address", options.text("ip")),
+        ("ip6", "ip6", "--ip6 and per-network IPv6 address", options.text("ip6")),
+        ("mac", "mac-address", "--mac-address and per-network MAC address", options.text("mac-address")),
+        ("link_local", "link-local-ip", "--link-local-ip and per-network link-local IP addresses", options.many("link-local-ip")),
+    )
     merged = dict(found)
     for key, _, words, value in checks:
         if value and merged[key]:
@@ -112,5 +146,7 @@ def networking(options: Options) -> tuple[str, dict[str, Any]]:
             continue
         endpoints[name] = settings
     if len(kinds) == 2 and len(wanted) > 1:
-        raise CommandFailed("conflicting options: cannot attach both user-defined and non-user-defined network-modes", 125, hinted=True)
+        raise CommandFailed(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes", 125, hinted=True
+        )
     return wanted[0]["name"], dict(sorted(endpoints.items()))

@@ -66,12 +66,13 @@ def parse_long(text: str) -> str:
     if "=" not in text:
         return text
     from wherry.cli.values import csv_fields
+
     fields = dict(field.partition("=")[::2] for field in csv_fields(text))
     unknown = set(fields) - {"target", "published", "protocol", "mode"}
     if unknown:
-        raise ValueError(f"invalid field key {sorted(unknown)[0]}")
+        raise ValueError(f"invalid field key {min(unknown)}")
     if "target" not in fields:
-        raise ValueError("missing mandatory field \"target\"")
+        raise ValueError('missing mandatory field "target"')
     return f"{fields.get('published', '')}:{fields['target']}/{fields.get('protocol', 'tcp')}"
 
 

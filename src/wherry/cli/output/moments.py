@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 def timestamp(text: str) -> str:
     """Seconds since 1970 with nanoseconds, as the API takes them. Raises ValueError."""
     import time
+
     try:
         nanoseconds = time.time_ns() - duration(text)
     except ValueError:
@@ -24,16 +25,19 @@ def _date(text: str) -> str:
         return text
     if len(text) < 10 or text[4:5] != "-":
         from wherry.cli.values import go_quote
+
         raise ValueError(f"failed to parse value as time or duration: {go_quote(text)}")
     try:
         return _parse(text)
     except (ValueError, IndexError):
         from wherry.cli.values import go_quote
+
         raise ValueError(f"failed to parse value as time or duration: {go_quote(text)}") from None
 
 
 def _parse(text: str) -> str:
     import time
+
     date, _, clock = text.partition("T")
     year, month, day = (int(one) for one in date.split("-"))
     zone: int | None = None

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def display_ports(ports: Sequence[dict[str, Any]]) -> str:
     """The ports in docker's order, neighbours that go to neighbours joined to ranges."""
-    ordered = sorted(ports, key=lambda port: (port["PrivatePort"], port.get("IP") or "", port.get("PublicPort") or 0, port["Type"]))
+    ordered = sorted(
+        ports, key=lambda port: (port["PrivatePort"], port.get("IP") or "", port.get("PublicPort") or 0, port["Type"])
+    )
     groups: dict[str, list[int]] = {}
     result: list[str] = []
     mapped: list[str] = []

@@ -92,6 +92,7 @@ class ProgressScreen:
                 raise ProgressError("authentication is required", 401)
             raise ProgressError(str(error.get("message") or message.get("error") or ""), int(error.get("code") or 0))
         import time
+
         shown = bar(detail, self._columns or 200, time.time()) if detail else ""
         end = ""
         if self._columns and not message.get("stream") and "progressDetail" in message:

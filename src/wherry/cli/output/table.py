@@ -30,7 +30,7 @@ def _align(lines: list[list[str]], start: int, end: int, column: int, least: int
         while stop < end and len(lines[stop]) > column + 1:
             stop += 1
         widest = max(len(lines[one][column]) for one in range(at, stop))
-        width = max(widest + padding, least) if widest else least if least else 0
+        width = max(widest + padding, least) if widest else least or 0
         for one in range(at, stop):
             lines[one][column] = lines[one][column].ljust(width)
         _align(lines, at, stop, column + 1, least, padding)

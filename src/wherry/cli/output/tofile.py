@@ -26,8 +26,13 @@ def check_target(path: str, prefix: str = "") -> None:
     except OSError:
         return
     import stat
+
     if stat.S_ISDIR(mode):
-        raise CommandFailed(f'{prefix}invalid output path: "{path}" must be a regular file' if prefix else f'invalid output path: "{path}" is a directory')
+        raise CommandFailed(
+            f'{prefix}invalid output path: "{path}" must be a regular file'
+            if prefix
+            else f'invalid output path: "{path}" is a directory'
+        )
     if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and path != "/dev/null"):
         raise CommandFailed(f"{prefix}invalid output path: got a device")
 

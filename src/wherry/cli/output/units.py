@@ -38,7 +38,12 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} minutes"
     hours = int(seconds / 3600 + 0.5)
-    for limit, divisor, name in ((48, 1, "hours"), (24 * 14, 24, "days"), (24 * 60, 24 * 7, "weeks"), (24 * 365 * 2, 24 * 30, "months")):
+    for limit, divisor, name in (
+        (48, 1, "hours"),
+        (24 * 14, 24, "days"),
+        (24 * 60, 24 * 7, "weeks"),
+        (24 * 365 * 2, 24 * 30, "months"),
+    ):
         if hours == 1:
             return "About an hour"
         if hours < limit:
@@ -76,12 +81,14 @@ def days_since_epoch(year: int, month: int, day: int) -> int:
 def local_time(seconds: float) -> str:
     """A time as Go's Time.String writes it: `2026-11-25 01:07:46 +0000 UTC`."""
     import time
+
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(int(seconds)))
 
 
 def local_iso(seconds: float) -> str:
     """A local time in RFC 3339: `2026-11-25T01:07:46Z`."""
     import time
+
     moment = time.localtime(int(seconds))
     zone = time.strftime("%z", moment)
     return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")
@@ -91,7 +98,7 @@ def ellipsis(text: str, width: int) -> str:
     """At most `width` columns, with `…` at the end of what was cut."""
     if len(text) <= width:
         return text
-    return text[:width - 1] + "…" if width > 1 else text[:width]
+    return text[: width - 1] + "…" if width > 1 else text[:width]
 
 
 def short_id(identifier: str) -> str:

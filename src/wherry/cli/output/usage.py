@@ -38,8 +38,14 @@ def measure(name: str, stats: Stats) -> dict[str, str]:
     written = sum(one["value"] for one in blocks if one["op"][:1] in "wW")
     networks = (stats.get("networks") or {}).values()
     received, sent = sum(one["rx_bytes"] for one in networks), sum(one["tx_bytes"] for one in networks)
-    row.update({
-        "cpu": f"{cpu_share(stats):.2f}%", "memory": f"{binary_size(used)} / {binary_size(limit)}", "memory_share": f"{used / limit * 100 if limit else 0:.2f}%",
-        "network": f"{size(received, 3)} / {size(sent, 3)}", "block": f"{size(read, 3)} / {size(written, 3)}",
-        "pids": str((stats.get("pids_stats") or {}).get("current") or 0)})
+    row.update(
+        {
+            "cpu": f"{cpu_share(stats):.2f}%",
+            "memory": f"{binary_size(used)} / {binary_size(limit)}",
+            "memory_share": f"{used / limit * 100 if limit else 0:.2f}%",
+            "network": f"{size(received, 3)} / {size(sent, 3)}",
+            "block": f"{size(read, 3)} / {size(written, 3)}",
+            "pids": str((stats.get("pids_stats") or {}).get("current") or 0),
+        }
+    )
     return row

@@ -15,14 +15,15 @@ class View(Record):
     """`fields` computes each column from (item, how); `headers` names the columns; `methods` are fields with arguments.
 
     `complaints` go before the message of a template that cannot be parsed, or executed.
-    `table` are the columns without `--format`; `go_type` is what Go calls a row in its errors; `raw` is what `--format raw` stands for.
+    `table` are the columns without `--format`; `go_type` is what Go calls a row in its errors; `raw` is what `--format raw`
+    stands for.
     """
 
     fields: Mapping[str, Callable[[Any, How], Any]]
     headers: Mapping[str, str]
     table: tuple[str, ...]
     go_type: str
-    methods: Mapping[str, Callable[[Any, How, list[Any]], Any]] = {}  # noqa: RUF012 - never changed
+    methods: Mapping[str, Callable[[Any, How, list[Any]], Any]] = {}
     raw: str = ""
     complaints: tuple[str, str] = ("template parsing error", "template parsing error")
 
@@ -92,6 +93,7 @@ def render(view: View, items: Sequence[Any], how: How, template: str = "", table
         return columns(rows)
     if wanted == "json":
         from wherry.cli.jsontext import dumps
+
         return "".join(dumps(Row(view, item, how).template_json()) + "\n" for item in items)
     if wanted == "raw" and view.raw:
         template = view.raw
@@ -101,6 +103,7 @@ def render(view: View, items: Sequence[Any], how: How, template: str = "", table
 def _templated(view: View, items: Sequence[Any], how: How, text: str) -> str:
     from wherry.cli.command import CommandFailed
     from wherry.cli.template import TemplateError, parse
+
     is_table = text.startswith("table")
     body = _unescape(text[5:].strip() if is_table else text.strip())
     try:

@@ -25,16 +25,19 @@ class NoValue:
 NO_VALUE = NoValue()
 
 
-class _Break(Exception):  # noqa: N818 - a jump
+class _Break(Exception):
     pass
 
 
-class _Continue(Exception):  # noqa: N818 - a jump
+class _Continue(Exception):
     pass
 
 
 class Template:
-    """A parsed template. `strict` makes a missing name of a map an error, as docker's inspect does; `header` leaves texts as they are."""
+    """A parsed template.
+
+    `strict` makes a missing name of a map an error, as docker's inspect does; `header` leaves texts as they are.
+    """
 
     def __init__(self, text: str, *, strict: bool = False, header: bool = False, name: str = "") -> None:
         self.name = name
@@ -52,7 +55,7 @@ class Template:
         try:
             run.walk(self._nodes, value, [("$", value)])
         except RecursionError:
-            raise TemplateError("template: : executing \"\": exceeded maximum template depth (100000)") from None
+            raise TemplateError('template: : executing "": exceeded maximum template depth (100000)') from None
         return "".join(out)
 
     def named(self, name: str) -> tuple[Any, ...] | None:
@@ -100,8 +103,9 @@ class _Run:
     def include(self, node: tree.Include, dot: Any, variables: list[tuple[str, Any]]) -> None:
         body = self.template.named(node.name)
         if body is None:
-            raise TemplateError(f"template: :{node.line}:{self.template.column(node.column)}: executing \"\" at <{{{{template {go_quote(node.name)}}}}}>: "
-                                f"template {go_quote(node.name)} not defined")
+            place = f"{node.line}:{self.template.column(node.column)}"
+            quoted = go_quote(node.name)
+            raise TemplateError(f'template: :{place}: executing "" at <{{{{template {quoted}}}}}>: template {quoted} not defined')
         value = self.pipe(node.pipe, dot, variables) if node.pipe else None
         _Run(self.template, self.out, node.name).walk(body, value, [("$", value)])
 
@@ -190,7 +194,9 @@ class _Run:
             return self.function(node, [], dot, variables, ())
         return self.field(node, [], dot, variables, ())
 
-    def field(self, path: tree.FieldPath, others: list[Any], dot: Any, variables: list[tuple[str, Any]], final: tuple[Any, ...]) -> Any:
+    def field(
+        self, path: tree.FieldPath, others: list[Any], dot: Any, variables: list[tuple[str, Any]], final: tuple[Any, ...]
+    ) -> Any:
         value = dot if path.start is None else self.value(path.start, dot, variables)
         for at, name in enumerate(path.names):
             last = at == len(path.names) - 1
@@ -215,11 +221,18 @@ class _Run:
                 raise self.fail(path, f"map has no entry for key {go_quote(name)}")
             return NO_VALUE
         if value is None or value is NO_VALUE:
-            raise self.fail(path, f"nil data; no entry for key {go_quote(name)}" if path.start is None and path.names[0] == name
-                            else f"nil pointer evaluating interface {{}}.{name}")
-        raise self.fail(path, f"can't evaluate field {name} in type {'interface {}' if not isinstance(value, str | int | float) else go_type(value)}")
+            raise self.fail(
+                path,
+                f"nil data; no entry for key {go_quote(name)}"
+                if path.start is None and path.names[0] == name
+                else f"nil pointer evaluating interface {{}}.{name}",
+            )
+        kind = go_type(value) if isinstance(value, str | int | float) else "interface {}"
+        raise self.fail(path, f"can't evaluate field {name} in type {kind}")
 
-    def function(self, node: tree.Function, others: list[Any], dot: Any, variables: list[tuple[str, Any]], final: tuple[Any, ...]) -> Any:
+    def function(
+        self, node: tree.Function, others: list[Any], dot: Any, variables: list[tuple[str, Any]], final: tuple[Any, ...]
+    ) -> Any:
         function, least, most = self.template.functions[node.name]
         count = len(others) + len(final)
         if count < least or (most >= 0 and count > most):

@@ -20,7 +20,7 @@ class WrongType(Exception):
 
 def truth(value: Any) -> bool:
     """Go's idea of a value that counts as true: not empty, not zero, not nil."""
-    if value is None or value is False or value == 0 and not isinstance(value, str):
+    if value is None or value is False or (value == 0 and not isinstance(value, str)):
         return False
     if isinstance(value, str | list | dict | tuple):
         return len(value) > 0
@@ -42,6 +42,7 @@ def _whole(value: Any) -> int:
 def to_json(value: Any) -> str:
     """`json`: Go's encoder without HTML escapes."""
     from wherry.cli.jsontext import dumps
+
     return dumps(value.template_json() if hasattr(value, "template_json") else value)
 
 
@@ -73,7 +74,7 @@ def pad(text: Any, before: Any, after: Any) -> str:
 
 def truncate(text: Any, length: Any) -> str:
     """At most `length` characters."""
-    return _text(text)[:_whole(length)]
+    return _text(text)[: _whole(length)]
 
 
 def index(value: Any, *keys: Any) -> Any:
@@ -87,9 +88,13 @@ def index(value: Any, *keys: Any) -> Any:
             value = value.get(key)
         elif isinstance(value, list | str):
             if not isinstance(key, int) or isinstance(key, bool):
-                raise CallFailed(f"cannot index slice/array with type {go_type(key)}" if key is not None else "cannot index slice/array with nil")
+                raise CallFailed(
+                    f"cannot index slice/array with type {go_type(key)}"
+                    if key is not None
+                    else "cannot index slice/array with nil"
+                )
             if not 0 <= key < len(value):
-                raise CallFailed(f"error calling index: reflect: slice index out of range" if False else f"index out of range: {key}")
+                raise CallFailed(f"index out of range: {key}")
             value = value[key] if isinstance(value, list) else value.encode()[key]
         else:
             raise CallFailed(f"can't index item of type {go_type(value)}")
@@ -101,8 +106,12 @@ def slice_(value: Any, *bounds: Any) -> Any:
     if not isinstance(value, list | str):
         raise CallFailed(f"can't slice item of type {go_type(value)}" if value is not None else "slice of untyped nil")
     if len(bounds) > 2:
-        raise CallFailed("too many slice indexes: %d" % len(bounds) if len(bounds) > 3 or isinstance(value, list) else "cannot 3-index slice a string")
-    low, high = [*[_whole(one) for one in bounds], *(0, len(value))[len(bounds):]]
+        raise CallFailed(
+            f"too many slice indexes: {len(bounds)}"
+            if len(bounds) > 3 or isinstance(value, list)
+            else "cannot 3-index slice a string"
+        )
+    low, high = [*[_whole(one) for one in bounds], *(0, len(value))[len(bounds) :]]
     for one in bounds:
         if not 0 <= one <= len(value):
             raise CallFailed(f"index out of range: {one}")
@@ -123,7 +132,9 @@ def length(value: Any) -> int:
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return "int" if isinstance(value, int) else "float" if isinstance(value, float) else "string" if isinstance(value, str) else ""
+    return (
+        "int" if isinstance(value, int) else "float" if isinstance(value, float) else "string" if isinstance(value, str) else ""
+    )
 
 
 def equal(first: Any, *others: Any) -> bool:
@@ -136,7 +147,11 @@ def equal(first: Any, *others: Any) -> bool:
                 return True
             continue
         if not _kind(first) or not _kind(other):
-            raise CallFailed(f"incompatible types for comparison" if _kind(first) or _kind(other) else f"non-comparable type {plain(first)}: {go_type(first)}")
+            raise CallFailed(
+                "incompatible types for comparison"
+                if _kind(first) or _kind(other)
+                else f"non-comparable type {plain(first)}: {go_type(first)}"
+            )
         if _kind(first) != _kind(other):
             raise CallFailed("incompatible types for comparison")
         if first == other:
@@ -165,12 +180,20 @@ def print_(*values: Any) -> str:
 
 def escape_html(*values: Any) -> str:
     """`html`."""
-    return print_(*values).replace("&", "&amp;").replace("'", "&#39;").replace('"', "&#34;").replace("<", "&lt;").replace(">", "&gt;")
+    return (
+        print_(*values)
+        .replace("&", "&amp;")
+        .replace("'", "&#39;")
+        .replace('"', "&#34;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
 
 
 def escape_query(*values: Any) -> str:
     """`urlquery`."""
     from wherry.cli.client import escape
+
     return escape(print_(*values), " ").replace(" ", "+")
 
 
@@ -182,18 +205,42 @@ def escape_js(*values: Any) -> str:
 
 # name: (function, least arguments, most arguments or -1)
 FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
-    "and": (lambda *values: values, 1, -1), "or": (lambda *values: values, 1, -1), "not": (lambda value: not truth(value), 1, 1),
-    "len": (length, 1, 1), "index": (index, 1, -1), "slice": (slice_, 1, -1), "print": (print_, 0, -1),
+    "and": (lambda *values: values, 1, -1),
+    "or": (lambda *values: values, 1, -1),
+    "not": (lambda value: not truth(value), 1, 1),
+    "len": (length, 1, 1),
+    "index": (index, 1, -1),
+    "slice": (slice_, 1, -1),
+    "print": (print_, 0, -1),
     "println": (lambda *values: " ".join(plain(one) for one in values) + "\n", 0, -1),
     "printf": (lambda text, *values: sprintf(_text(text), list(values)), 1, -1),
-    "eq": (equal, 1, -1), "ne": (lambda left, right: not equal(left, right), 2, 2), "lt": (less, 2, 2),
+    "eq": (equal, 1, -1),
+    "ne": (lambda left, right: not equal(left, right), 2, 2),
+    "lt": (less, 2, 2),
     "le": (lambda left, right: less(left, right) or equal(left, right), 2, 2),
-    "gt": (lambda left, right: not (less(left, right) or equal(left, right)), 2, 2), "ge": (lambda left, right: not less(left, right), 2, 2),
-    "html": (escape_html, 0, -1), "js": (escape_js, 0, -1), "urlquery": (escape_query, 0, -1), "call": (lambda *_values: None, 1, -1),
-    "json": (to_json, 1, 1), "split": (split, 2, 2), "join": (join, 2, 2), "title": (title, 1, 1),
-    "lower": (lambda text: _text(text).lower(), 1, 1), "upper": (lambda text: _text(text).upper(), 1, 1), "pad": (pad, 3, 3), "truncate": (truncate, 2, 2)}
+    "gt": (lambda left, right: not (less(left, right) or equal(left, right)), 2, 2),
+    "ge": (lambda left, right: not less(left, right), 2, 2),
+    "html": (escape_html, 0, -1),
+    "js": (escape_js, 0, -1),
+    "urlquery": (escape_query, 0, -1),
+    "call": (lambda *_values: None, 1, -1),
+    "json": (to_json, 1, 1),
+    "split": (split, 2, 2),
+    "join": (join, 2, 2),
+    "title": (title, 1, 1),
+    "lower": (lambda text: _text(text).lower(), 1, 1),
+    "upper": (lambda text: _text(text).upper(), 1, 1),
+    "pad": (pad, 3, 3),
+    "truncate": (truncate, 2, 2),
+}
 
 # In the header line of a table these leave their text alone.
 HEADER_FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
-    "json": (_text, 1, 1), "title": (_text, 1, 1), "lower": (_text, 1, 1), "upper": (_text, 1, 1), "truncate": (lambda text, _length: _text(text), 2, 2),
-    "split": (lambda text, _separator: _text(text), 2, 2), "join": (lambda text, _separator: text, 2, 2)}
+    "json": (_text, 1, 1),
+    "title": (_text, 1, 1),
+    "lower": (_text, 1, 1),
+    "upper": (_text, 1, 1),
+    "truncate": (lambda text, _length: _text(text), 2, 2),
+    "split": (lambda text, _separator: _text(text), 2, 2),
+    "join": (lambda text, _separator: text, 2, 2),
+}

@@ -47,7 +47,7 @@ def tokens(text: str) -> Iterator[Token]:
                 yield Token(kind="text", text=piece, line=number, column=position)
             return
         inside = start + 2
-        if text[inside:inside + 1] == "-" and text[inside + 1:inside + 2] in tuple(SPACE):
+        if text[inside : inside + 1] == "-" and text[inside + 1 : inside + 2] in tuple(SPACE):
             piece = piece.rstrip(SPACE)
             inside += 1
         if piece:
@@ -85,7 +85,7 @@ class _Action:
         self._depth = 0
 
     def _token(self, kind: str, end: int) -> Token:
-        token = Token(kind=kind, text=self.text[self.position:end], line=self.line, column=self.position)
+        token = Token(kind=kind, text=self.text[self.position : end], line=self.line, column=self.position)
         self.line += token.text.count("\n") if kind == "raw" or kind == "space" else 0
         self.position = end
         return token
@@ -118,7 +118,7 @@ class _Action:
 
     def _word(self, one: str, at: int) -> Token:
         text = self.text
-        following = text[at + 1:at + 2]
+        following = text[at + 1 : at + 2]
         if one == '"':
             return self._quoted('"', "string", "unterminated quoted string")
         if one == "`":
@@ -142,12 +142,17 @@ class _Action:
             return self._token("operator", at + 2)
         elif one not in "|=,":
             shown = f"U+{ord(one):04X}" + (f" '{one}'" if one.isprintable() else "")
-            raise fail(self.line, f"unrecognized character in action: {shown}" if one not in "+-" else f"bad number syntax: {_go(text[at:at + 2].strip())}")
+            raise fail(
+                self.line,
+                f"unrecognized character in action: {shown}"
+                if one not in "+-"
+                else f"bad number syntax: {_go(text[at : at + 2].strip())}",
+            )
         return self._token("operator", at + 1)
 
     def _quoted(self, mark: str, kind: str, message: str) -> Token:
         end = self.position + 1
-        while self.text[end:end + 1] != mark:
+        while self.text[end : end + 1] != mark:
             if end >= len(self.text) or self.text[end] == "\n":
                 raise fail(self.line, message)
             end += 2 if self.text[end] == "\\" else 1
@@ -155,7 +160,9 @@ class _Action:
 
     def _number(self, at: int) -> Token:
         end = at + 1
-        while end < len(self.text) and (self.text[end].isalnum() or self.text[end] in "._" or (self.text[end] in "+-" and self.text[end - 1] in "eEpP")):
+        while end < len(self.text) and (
+            self.text[end].isalnum() or self.text[end] in "._" or (self.text[end] in "+-" and self.text[end - 1] in "eEpP")
+        ):
             end += 1
         return self._token("number", end)
 
@@ -163,17 +170,27 @@ class _Action:
         end = at + 1
         while end < len(self.text) and (self.text[end].isalnum() or self.text[end] == "_"):
             end += 1
-        after = self.text[end:end + 1]
+        after = self.text[end : end + 1]
         if after and after not in SPACE + ".,|:)(" and not self.text.startswith("}}", end):
             shown = f"U+{ord(after):04X}" + (f" '{after}'" if after.isprintable() else "")
             if not (one == "$" and after == "="):
                 raise fail(self.line, f"bad character {shown}")
         word = self.text[at:end]
-        kind = ("field" if one == "." else "variable" if one == "$" else "bool" if word in ("true", "false")
-                else "keyword" if word in KEYWORDS else "word")
+        kind = (
+            "field"
+            if one == "."
+            else "variable"
+            if one == "$"
+            else "bool"
+            if word in ("true", "false")
+            else "keyword"
+            if word in KEYWORDS
+            else "word"
+        )
         return self._token(kind, end)
 
 
 def _go(text: str) -> str:
     from wherry.cli.values import go_quote
+
     return go_quote(text)

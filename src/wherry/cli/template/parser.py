@@ -20,13 +20,13 @@ class Literal(Record):
 
 
 class Dot(Record):
-    """`.`"""
+    """The dot."""
 
     text: str = "."
 
 
 class Nil(Record):
-    """`nil`"""
+    """The word nil."""
 
     text: str = "nil"
 
@@ -42,7 +42,7 @@ class FieldPath(Record):
 
 
 class Variable(Record):
-    """`$x`"""
+    """A variable, `$x`."""
 
     name: str
     text: str
@@ -98,7 +98,7 @@ class Branch(Record):
 
 
 class Include(Record):
-    """`{{template "name" pipeline}}`"""
+    """The action `{{template "name" pipeline}}`."""
 
     name: str
     pipe: Pipe | None
@@ -233,7 +233,12 @@ class Parser:
         otherwise: tuple[Any, ...] = ()
         if stop == "else":
             following = self._see()
-            if following is not None and following.kind == "keyword" and following.text in ("if", "with") and word == following.text:
+            if (
+                following is not None
+                and following.kind == "keyword"
+                and following.text in ("if", "with")
+                and word == following.text
+            ):
                 self._at += 1
                 otherwise = (self._branch(following.text),)
                 del self._variables[scope:]
@@ -276,9 +281,9 @@ class Parser:
                 self._at += 1
                 if not commands:
                     raise fail(token.line, f"missing value for {where}")
-                for command in commands[1:]:
-                    if not isinstance(command.words[0], Function | FieldPath | Variable | Pipe) or (isinstance(command.words[0], Variable) and False):
-                        raise fail(token.line, f"non executable command in pipeline stage {commands.index(command) + 1}")
+                for stage, command in enumerate(commands[1:], 2):
+                    if isinstance(command.words[0], Literal | Dot | Nil):
+                        raise fail(token.line, f"non executable command in pipeline stage {stage}")
                 text = " | ".join(command.text for command in commands)
                 if declares:
                     text = f"{', '.join(declares)} {'=' if assigns else ':='} {text}"
@@ -325,13 +330,19 @@ class Parser:
         if isinstance(node, Literal | Nil | Dot):
             raise fail(token.line, f"unexpected . after term {go_quote(_shown(node))}")
         if isinstance(node, FieldPath):
-            return node.replace(names=(*node.names, *names), text=node.text + "".join("." + name for name in names), column=last.column)
+            return node.replace(
+                names=(*node.names, *names), text=node.text + "".join("." + name for name in names), column=last.column
+            )
         text = _shown(node) + "".join("." + name for name in names)
         return FieldPath(start=node, names=tuple(names), text=text, line=token.line, column=last.column)
 
     def _term(self, token: Token) -> Any:
         if token.kind == "field":
-            return Dot() if token.text == "." else FieldPath(start=None, names=(token.text[1:],), text=token.text, line=token.line, column=token.column)
+            return (
+                Dot()
+                if token.text == "."
+                else FieldPath(start=None, names=(token.text[1:],), text=token.text, line=token.line, column=token.column)
+            )
         if token.kind == "variable":
             if token.text not in self._variables:
                 raise fail(token.line, f"undefined variable {go_quote(token.text)}")
@@ -361,6 +372,7 @@ def _shown(node: Any) -> str:
 
 def _number(token: Token) -> int | float:
     from wherry.cli.values import integer, plain_float
+
     try:
         return integer(token.text)
     except ValueError:
@@ -388,15 +400,15 @@ def _unescape(text: str) -> str:
             out.append(one)
             at += 1
             continue
-        mark = text[at + 1:at + 2]
+        mark = text[at + 1 : at + 2]
         digits = {"x": 2, "u": 4, "U": 8}.get(mark)
         if mark in _ESCAPES:
             out.append(_ESCAPES[mark])
             at += 2
         elif digits:
-            out.append(chr(int(text[at + 2:at + 2 + digits], 16)))
+            out.append(chr(int(text[at + 2 : at + 2 + digits], 16)))
             at += 2 + digits
         else:
-            out.append(chr(int(text[at + 1:at + 4], 8)))
+            out.append(chr(int(text[at + 1 : at + 4], 8)))
             at += 4
     return "".join(out)

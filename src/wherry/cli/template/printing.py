@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def plain(value: Any, nested: bool = False) -> str:
+def plain(value: Any) -> str:
     """`%v`."""
     if value is None:
         return "<nil>"
@@ -22,9 +22,9 @@ def plain(value: Any, nested: bool = False) -> str:
     if isinstance(value, float):
         return go_float(value)
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{plain(key, True)}:{plain(value[key], True)}" for key in sorted(value)) + "]"
+        return "map[" + " ".join(f"{plain(key)}:{plain(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list | tuple):
-        return "[" + " ".join(plain(one, True) for one in value) + "]"
+        return "[" + " ".join(plain(one) for one in value) + "]"
     return str(value)
 
 
@@ -54,7 +54,13 @@ def go_type(value: Any) -> str:
         return "<nil>"
     if isinstance(value, bool):
         return "bool"
-    for kind, name in ((str, "string"), (int, "int"), (float, "float64"), (dict, "map[string]interface {}"), (list, "[]interface {}")):
+    for kind, name in (
+        (str, "string"),
+        (int, "int"),
+        (float, "float64"),
+        (dict, "map[string]interface {}"),
+        (list, "[]interface {}"),
+    ):
         if isinstance(value, kind):
             return name
     return getattr(value, "go_type", type(value).__name__)
@@ -139,26 +145,26 @@ def sprintf(text: str, values: list[Any]) -> str:
         out.append(text[at:percent])
         at = percent + 1
         flags = ""
-        while text[at:at + 1] in ("+", "-", "#", " ", "0") and text[at:at + 1]:
+        while text[at : at + 1] in ("+", "-", "#", " ", "0") and text[at : at + 1]:
             flags += text[at]
             at += 1
         numbers = []
         for mark in ("", "."):
-            if mark and text[at:at + 1] != ".":
+            if mark and text[at : at + 1] != ".":
                 numbers.append(-1)
                 continue
             at += len(mark)
             start = at
-            if text[at:at + 1] == "*":
+            if text[at : at + 1] == "*":
                 at += 1
                 numbers.append(values[used] if used < len(values) and isinstance(values[used], int) else 0)
                 used += 1
                 continue
-            while text[at:at + 1].isdecimal():
+            while text[at : at + 1].isdecimal():
                 at += 1
             numbers.append(int(text[start:at] or (0 if mark else -1)))
         width, precision = numbers
-        verb = text[at:at + 1]
+        verb = text[at : at + 1]
         at += 1
         if verb == "%":
             out.append("%")
@@ -179,5 +185,5 @@ def _padded(text: str, width: int, flags: str, value: Any) -> str:
         return text.ljust(width) if width > 0 else text
     if "0" in flags and isinstance(value, int | float) and not isinstance(value, bool):
         sign = text[:1] if text[:1] in "+- " else ""
-        return sign + text[len(sign):].rjust(width - len(sign), "0")
+        return sign + text[len(sign) :].rjust(width - len(sign), "0")
     return text.rjust(width) if width > 0 else text

@@ -51,18 +51,75 @@ class Struct:
         return self._value
 
 
-LISTS = frozenset((
-    "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "BlkioWeightDevice",
-    "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "Devices", "DeviceCgroupRules", "DeviceRequests", "Ulimits",
-    "MaskedPaths", "ReadonlyPaths", "Env", "Cmd", "Entrypoint", "OnBuild", "Shell", "ExecIDs", "Mounts", "Aliases", "DNSNames", "SecondaryIPAddresses",
-    "SecondaryIPv6Addresses", "RepoTags", "RepoDigests", "Layers", "Args", "Peers"))
-MAPS = frozenset((
-    "Labels", "Volumes", "ExposedPorts", "PortBindings", "Ports", "Networks", "Options", "DriverOpts", "Tmpfs", "Sysctls", "StorageOpt", "Annotations", "Status", "Config",
-    "AuxiliaryAddresses", "Containers"))
+LISTS = frozenset(
+    (
+        "Binds",
+        "VolumesFrom",
+        "CapAdd",
+        "CapDrop",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "ExtraHosts",
+        "GroupAdd",
+        "Links",
+        "SecurityOpt",
+        "BlkioWeightDevice",
+        "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteIOps",
+        "Devices",
+        "DeviceCgroupRules",
+        "DeviceRequests",
+        "Ulimits",
+        "MaskedPaths",
+        "ReadonlyPaths",
+        "Env",
+        "Cmd",
+        "Entrypoint",
+        "OnBuild",
+        "Shell",
+        "ExecIDs",
+        "Mounts",
+        "Aliases",
+        "DNSNames",
+        "SecondaryIPAddresses",
+        "SecondaryIPv6Addresses",
+        "RepoTags",
+        "RepoDigests",
+        "Layers",
+        "Args",
+        "Peers",
+    )
+)
+MAPS = frozenset(
+    (
+        "Labels",
+        "Volumes",
+        "ExposedPorts",
+        "PortBindings",
+        "Ports",
+        "Networks",
+        "Options",
+        "DriverOpts",
+        "Tmpfs",
+        "Sysctls",
+        "StorageOpt",
+        "Annotations",
+        "Status",
+        "Config",
+        "AuxiliaryAddresses",
+        "Containers",
+    )
+)
 # Fields that a daemon leaves out when they are empty, by the object in which they are missing.
 OMITTED: dict[str, tuple[str, ...]] = {
-    "": ("SizeRw", "SizeRootFs"), "State": ("Health",), "Config": ("Healthcheck", "StopSignal", "StopTimeout", "Shell", "ExposedPorts", "ArgsEscaped"),
-    "HostConfig": ("Annotations", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init", "Runtime")}
+    "": ("SizeRw", "SizeRootFs"),
+    "State": ("Health",),
+    "Config": ("Healthcheck", "StopSignal", "StopTimeout", "Shell", "ExposedPorts", "ArgsEscaped"),
+    "HostConfig": ("Annotations", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init", "Runtime"),
+}
 _EMPTY_TEXT = frozenset(("StopSignal", "Runtime"))
 
 
