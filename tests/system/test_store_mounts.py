@@ -322,3 +322,26 @@ def test_removal_can_leave_the_disk_for_later(store: Store) -> None:
     assert not os.path.exists(merged)
     assert os.listdir(store.root.half_made) == []
     assert os.listdir(store.root.overlay.links) == []
+
+
+def test_a_prepared_mount_is_attached_at_the_first_start_and_not_kept_for_ever(store: Store) -> None:
+    chain = store.image(tar(*BASE))
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(12):
+        store.containers.prepare(chain)
+        store.containers.create(f"{number:064x}", chain)
+    assert len(os.listdir("/proc/self/fd")) == before + 8
+    for number in (0, 11):  # one whose mount was given up, one that has it
+        name = f"{number:064x}"
+        merged = store.containers.mount(name)
+        assert os.path.isfile(f"{merged}/etc/passwd")
+        with open(f"{merged}/written", "w") as file:
+            file.write("x")
+        store.containers.unmount(name)
+        with open(f"{store.containers.mount(name)}/written") as file:
+            assert file.read() == "x"
+        store.containers.unmount(name)
+    store.containers.remove(f"{10:064x}")
+    assert len(os.listdir("/proc/self/fd")) == before + 6
+    store.containers.close()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -15,6 +15,7 @@ import threading
 from wherry import trace
 from wherry.errors import Conflict, NotFound
 from wherry.linux.file import read
+from wherry.record import Record
 from wherry.store import changes as differences
 from wherry.store import initlayer, overlaymount
 from wherry.store.overlay import unmount
@@ -33,8 +34,17 @@ if TYPE_CHECKING:
     from wherry.store.root import DataRoot
 
 
+_NOTE = "mount-"
+_DETACHED = 8
 _PREPARED_EACH = 2
 _PREPARED_CHAINS = 4
+
+
+class Prepared(Record):
+    """A writable layer that waits for its container: its note in layerdb/tmp, and a descriptor of its detached mount or -1."""
+
+    note: str
+    fd: int = -1
 
 
 class ContainerLayers:
@@ -47,7 +57,8 @@ class ContainerLayers:
         self._mounts: dict[str, int] = {}
         self._plans: dict[str, tuple[Step, ...]] = {}
         self._parents: dict[str, str] = {}
-        self._prepared: dict[str, MutableSequence[str]] = {}
+        self._prepared: dict[str, MutableSequence[Prepared]] = {}
+        self._detached: dict[str, int] = {}
         self._unswept: MutableSequence[str] = []
         layers.on_removed = self._drop_prepared
         for container_id in os.listdir(f"{root.layerdb}/mounts"):
@@ -69,25 +80,35 @@ class ContainerLayers:
             raise Conflict(f'container "{container_id}" has a writable layer already')
         if chain_id:
             self._layers.retain(chain_id)
-        note = ""
+        made: Prepared | None = None
         try:
-            note = self._take(chain_id) or self._make(chain_id)
+            made = self._take(chain_id) or Prepared(note=self._make(chain_id))
             trace.step("container layer commit", container_id)
-            os.rename(note, place)
+            os.rename(made.note, place)
             trace.step("container layer committed", container_id)
         except BaseException:
-            if note:
-                self._root.discard(note)
+            if made is not None:
+                self._discard(made)
             if chain_id:
                 self._layers.release(chain_id)
             raise
         self._parents[container_id] = chain_id
+        self._keep_detached(container_id, made.fd)
+
+    def _keep_detached(self, container_id: str, fd: int) -> None:
+        """Keeps a prepared mount for the container's first start; of many that never start, only the last few."""
+        if fd < 0:
+            return
+        with self._lock:
+            self._detached[container_id] = fd
+            while len(self._detached) > _DETACHED:
+                os.close(self._detached.pop(next(iter(self._detached))))
 
     def prepare(self, chain_id: str = "") -> None:
-        """Makes a writable layer for the next container on a chain, whose `create` then is one rename.
+        """Makes a writable layer for the next container on a chain, whose `create` and first `mount` then are one call each.
 
-        For the time after an answer: it costs the kernel milliseconds to make the folders. At most two wait for each of
-        the four chains used last. Raises NotFound for an unknown chain, OSError.
+        For the time after an answer: it costs the kernel milliseconds to make the folders and the overlay. At most two
+        wait for each of the four chains used last. Raises NotFound for an unknown chain, OSError.
         """
         with self._lock:
             waiting = self._prepared.pop(chain_id, [])
@@ -102,23 +123,32 @@ class ContainerLayers:
             self._layers.hold(chain_id)
         try:
             note = self._make(chain_id)
+            try:
+                fd = overlaymount.detached(self._overlay(os.path.basename(note).removeprefix(_NOTE)))
+            except OSError:
+                fd = -1  # mounted by name, and when it is started
             with self._lock:
-                self._prepared.setdefault(chain_id, []).append(note)
+                self._prepared.setdefault(chain_id, []).append(Prepared(note=note, fd=fd))
         finally:
             if chain_id:
                 self._layers.release(chain_id, keep=True)
                 self._layers.claim(chain_id)
 
-    def _take(self, chain_id: str) -> str:
+    def _take(self, chain_id: str) -> Prepared | None:
         with self._lock:
             waiting = self._prepared.get(chain_id)
-            return waiting.pop() if waiting else ""
+            return waiting.pop() if waiting else None
 
     def _drop_prepared(self, chain_id: str) -> None:
         with self._lock:
-            notes = self._prepared.pop(chain_id, [])
-        for note in notes:
-            self._root.discard(note)
+            dropped = self._prepared.pop(chain_id, [])
+        for one in dropped:
+            self._discard(one)
+
+    def _discard(self, one: Prepared) -> None:
+        if one.fd >= 0:
+            os.close(one.fd)
+        self._root.discard(one.note)
 
     def _make(self, chain_id: str) -> str:
         """A writable layer that nothing knows but the note in layerdb/tmp which is returned."""
@@ -126,7 +156,7 @@ class ContainerLayers:
         overlay = self._root.overlay
         mount_id = overlay.new_id()
         init_id = f"{mount_id}-init"
-        note = f"{self._root.half_made}/mount-{mount_id}"
+        note = f"{self._root.half_made}/{_NOTE}{mount_id}"
         try:
             os.mkdir(note, 0o755)
             _write(f"{note}/mount-id", mount_id)
@@ -149,6 +179,8 @@ class ContainerLayers:
         """Removes what was prepared or waits to be swept."""
         for chain_id in tuple(self._prepared):
             self._drop_prepared(chain_id)
+        while self._detached:
+            os.close(self._detached.popitem()[1])
         self.sweep()
 
     def _plan(self, chain_id: str, init_id: str) -> tuple[Step, ...]:
@@ -167,13 +199,14 @@ class ContainerLayers:
 
     def overlay(self, container_id: str) -> Overlay:
         """What to mount, for callers that mount it themselves. Raises NotFound."""
-        mount_id = self._mount_id(container_id)
+        return self._overlay(self._mount_id(container_id))
+
+    def _overlay(self, mount_id: str) -> Overlay:
         overlay = self._root.overlay
         folder = f"{overlay.path}/{mount_id}"
         return Overlay(
             base=overlay.path,
             links=tuple(f"l/{link}" for link in overlay.lower(mount_id)),
-            lower=overlay.lower_folders(mount_id),
             upper=f"{folder}/diff",
             work=f"{folder}/work",
             target=f"{folder}/merged",
@@ -194,7 +227,10 @@ class ContainerLayers:
                     os.mkdir(path, 0o755)
                 except FileExistsError:
                     pass
-                if not os.path.ismount(path):
+                fd = self._detached.pop(container_id, -1)
+                if fd >= 0:
+                    overlaymount.attach(fd, path)
+                elif not os.path.ismount(path):
                     overlaymount.mount(overlay)
             self._mounts[container_id] = count + 1
         return path
@@ -230,6 +266,9 @@ class ContainerLayers:
                 self._parents.pop(container_id, None)
                 self._mounts.pop(container_id, None)
                 self._unswept.append(note)
+                fd = self._detached.pop(container_id, -1)
+            if fd >= 0:
+                os.close(fd)
         if not later:
             self.sweep()
 

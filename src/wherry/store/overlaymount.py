@@ -29,17 +29,21 @@ _NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUP
 
 
 class Overlay(Record):
-    """One overlay mount: absolute folders, `lower` topmost first, and where `mount` attaches it.
+    """One overlay mount: absolute folders, and where `mount` attaches it.
 
-    `links` are the same layers as `lower` by their short names (`l/…`) in the folder `base`, that the others lie in, too.
+    `links` are the layers below, topmost first, by their short names (`l/…`) in the folder `base`, that all lie in.
     """
 
     base: str
     links: tuple[str, ...]
-    lower: tuple[str, ...]
     upper: str
     work: str
     target: str
+
+    @property
+    def lower(self) -> tuple[str, ...]:
+        """The layers below by their own names, topmost first. Raises OSError when one is missing."""
+        return tuple(os.path.normpath(f"{self.base}/l/{os.readlink(f'{self.base}/{link}')}") for link in self.links)
 
 
 def mount(overlay: Overlay) -> None:
@@ -51,12 +55,17 @@ def mount(overlay: Overlay) -> None:
             raise
         mount_by_name(overlay)
         return
+    attach(fd, overlay.target)
+
+
+def attach(fd: int, target: str) -> None:
+    """Attaches a detached mount to a folder, and closes its descriptor. Raises OSError."""
     try:
-        target = os.open(overlay.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            mounts.move_mount(fd, target)
+            mounts.move_mount(fd, folder)
         finally:
-            os.close(target)
+            os.close(folder)
     finally:
         os.close(fd)
 
