@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 AnyResources = TypeVar("AnyResources", bound=Resources)
 
 _MEGABYTE = 1 << 20
-_NO_OOM_KILLER = ("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out "
-                  "of resources.")
+_NO_OOM_KILLER = ("OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
+                  "running out of resources.")
 _CPU = 1_000_000_000  # NanoCpus of one
 
 
 class _Drop(msgspec.Struct, frozen=True):
-    """A limit that needs any of these control files (with a slash: controllers); else its fields are dropped with a warning."""
+    """A limit that needs any of these control files (with a slash: controllers), else it is dropped with a warning."""
 
     fields: tuple[str, ...]
     any_of: tuple[str, ...]

@@ -90,7 +90,7 @@ class SystemdManager(Manager):
             bus.call(*_SYSTEMD, "Subscribe")
 
             def start() -> Any:
-                arguments = (self._unit.name, "replace", properties, [])
+                arguments: tuple[Any, ...] = (self._unit.name, "replace", properties, [])
                 return bus.call(*_SYSTEMD, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)[0]
 
             try:
