@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,11 @@ def mount(device: Device, target: str) -> None:
 def unmount(target: str) -> None:
     """Takes away what is mounted on a volume's folder; harmless when nothing is."""
     if is_mounted(target):
-        mounts.umount2(target, mounts.MNT_DETACH | mounts.UMOUNT_NOFOLLOW)
+        try:
+            mounts.umount2(target, mounts.MNT_DETACH | mounts.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # somebody else has just done it
+                raise
 
 
 def is_mounted(target: str) -> bool:

@@ -219,7 +219,8 @@ class Images:
 
         async def work() -> None:
             image_id = await self._engine.transfer.import_(
-                request.body.as_file(), reference, config=config, platform=platform, message=query.text("message"))
+                request.body.as_file(), reference, config=config, platform=platform,
+                message=query.text("message") or "Imported from -")
             lines.put({"status": image_id})
 
         return Stream(lines.stream(work()))
