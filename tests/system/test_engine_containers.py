@@ -35,9 +35,9 @@ def test_load_create_start_wait_logs_remove(api) -> None:
     assert (state["Status"], state["ExitCode"], state["Pid"], state["Running"]) == ("exited", 3, 0, False)
     api.remove(container)
     assert api.refused("GET", "/containers/first/json", 404) == "No such container: first"
-    assert not os.path.exists(f"{api.daemon.data_root}/containers/{container}")
+    until(lambda: not os.path.exists(f"{api.daemon.data_root}/containers/{container}"))
     assert not os.path.exists(f"{api.daemon.data_root}/image/overlay2/layerdb/mounts/{container}")
-    assert os.listdir(api.daemon.folder / "exec" / "containers") == []
+    until(lambda: not os.listdir(api.daemon.folder / "exec" / "containers"))
 
 
 def test_files_on_disk_while_it_runs(api) -> None:
@@ -63,7 +63,7 @@ def test_a_start_that_fails_leaves_it_created_with_the_reason(api, command, code
         assert message.endswith(words)
         state = api.state(container)
         assert (state["Status"], state["ExitCode"], state["Error"]) == ("created", code, message)
-        assert not os.path.exists(api.daemon.folder / "exec" / "containers" / container)
+        until(lambda: not os.path.exists(api.daemon.folder / "exec" / "containers" / container))
     finally:
         api.remove(container)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from wherry import __version__
 from wherry.build.solve import BuildStores
+from wherry.engine.afterwards import Afterwards
 from wherry.engine.archive import Archive
 from wherry.engine.attach import Attach
 from wherry.engine.build import Builds
@@ -106,6 +107,7 @@ class Engine:
         self.memberships = Memberships(pool=pool, events=self.events, containers=self.containers, records=self.records,
                                        connections=self.connections, controller=self.controller)
         # -- containers
+        self.afterwards = Afterwards()
         roots, mounts = Roots(self.layers), VolumeMounts(self.volumes, self.layers)
         self.cgroups = Cgroups(options)
         self.listing = Listing(self.containers, self.images.descendants)
@@ -114,20 +116,22 @@ class Engine:
         premises = Premises(self.layers, self.connections, mounts, BundleMaker(options, facts, self.containers, self.records),
                             options)
         self.removal = Removal(pool=pool, records=self.records, layers=self.layers, volumes=self.volumes,
-                               containers=self.containers, events=self.events, forget=self.listing.forget)
+                               containers=self.containers, events=self.events, afterwards=self.afterwards,
+                               forget=self.listing.forget)
         ender = Ender(pool=pool, records=self.records, premises=premises, connections=self.connections, events=self.events,
-                      start=self._start_locked, remove=self.removal.remove_locked,
+                      afterwards=self.afterwards, start=self._start_locked, remove=self.removal.remove_locked,
                       forget=self._processes_gone, spawn=tasks.spawn)
         shim_events = ShimEvents(pool=pool, ender=ender, execs=self.execs, events=self.events, cgroups=self.cgroups,
                                  spawn=tasks.spawn)
         starter = Starter(pool=pool, records=self.records, premises=premises, connections=self.connections, zygote=zygote,
-                          containers=self.containers, events=self.events, options=options, on_event=shim_events.heard)
+                          containers=self.containers, events=self.events, options=options, afterwards=self.afterwards,
+                          on_event=shim_events.heard)
         self.lifecycle = Lifecycle(pool=pool, records=self.records, containers=self.containers, events=self.events,
                                    starter=starter, ender=ender, cgroups=self.cgroups, health=self.health,
                                    connections=self.connections)
         self.creator = Creator(pool=pool, records=self.records, containers=self.containers, events=self.events,
                                images=self.images, layers=self.layers, volumes=mounts, connections=self.connections,
-                               options=options, facts=facts, run_folder=run_folder)
+                               options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder)
         self.takeover = Takeover(pool=pool, records=self.records, containers=self.containers, layers=self.layers, volumes=mounts,
                                  cgroups=self.cgroups, ender=ender, run_folder=run_folder, on_event=shim_events.heard,
                                  start=self.lifecycle.start_locked, watch=self.health.watch)
@@ -179,12 +183,14 @@ class Engine:
         if not self.options.live_restore:
             await self.lifecycle.shut_down(self.options.shutdown_timeout_s)
         await self._tasks.close()
+        await self.afterwards.close()
         running = [one for one in self.containers if one.shim is not None]
         for container in running:
             if container.shim is not None:
                 container.shim.close()
-        await self.pool.run_long(lambda: self.controller.close(keep_running=self.options.live_restore or bool(running)))
+        await self.pool.run_long(lambda: self.controller.close(keep_running=bool(running)))
         await self.zygote.close()
+        await self.pool.run_long(self.layers.close)
         self.pool.close()
         self.root.close()
 

@@ -16,6 +16,7 @@ from wherry.engine.restart import Backoff
 from wherry.engine.states import require_running
 
 if TYPE_CHECKING:
+    from wherry.engine.afterwards import Job
     from wherry.engine.execs import Exec
     from wherry.engine.model import HostConfig
     from wherry.engine.records import Record, State
@@ -48,6 +49,7 @@ class Container:
         self.backoff = Backoff()
         self.next_start: asyncio.Task[None] | None = None  # a restart that waits for its time
         self.probe: asyncio.Task[None] | None = None  # the health check
+        self.leaving: Job | None = None  # what it occupied until it ended is being given back
         self.started_monotonic = 0.0
         self.kept = False  # not to be removed by --rm when it ends: it is being restarted
         self._exit_waiters: list[asyncio.Future[Ended]] = []

@@ -25,11 +25,12 @@ from wherry.engine.model import ContainerConfig
 from wherry.engine.records import Record, timestamp
 from wherry.engine.spec.check import check_create
 from wherry.engine.spec.defaults import adapt
-from wherry.errors import InvalidArgument
+from wherry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wherry.engine.afterwards import Afterwards
     from wherry.engine.connections import Connections
     from wherry.engine.containers import Containers
     from wherry.engine.events import Events
@@ -53,7 +54,7 @@ class Creator:
 
     def __init__(self, *, pool: Pool, records: Records, containers: Containers, events: Events, images: Images,
                  layers: ContainerLayers, volumes: VolumeMounts, connections: Connections, options: EngineOptions,
-                 facts: Facts, run_folder: str) -> None:
+                 facts: Facts, afterwards: Afterwards, run_folder: str) -> None:
         self._pool = pool
         self._records = records
         self._containers = containers
@@ -64,6 +65,7 @@ class Creator:
         self._connections = connections
         self._options = options
         self._facts = facts
+        self._afterwards = afterwards
         self._run_folder = run_folder
 
     async def create(self, name: str, config: ContainerConfig, host: HostConfig, networking: NetworkingConfig | None, *,
@@ -73,7 +75,9 @@ class Creator:
         Raises NotFound (no such image, a container named by another option), Conflict (the name is taken), InvalidArgument,
         Unsupported; nothing is left behind then.
         """
+        self._afterwards.busy()
         image = self._images.find(config.image, platform) if config.image else None
+        chain_id = image.config.chain_id if image else ""
         config = merged(config, self._images.container_config(image) if image else ContainerConfig())
         host = self._host_defaults(host)
         warnings = check_create(config, host, networking, self._facts)
@@ -93,17 +97,25 @@ class Creator:
             made = await self._volumes.create(points)
             try:
                 record = replace(record, mount_points=made)
-                await self._pool.run(self._write, record, host, image.config.chain_id if image else "")
+                await self._pool.run(self._write, record, host, chain_id)
             except BaseException:
                 await self._volumes.discard(made)
                 raise
         except BaseException:
             self._containers.release(name)
             raise
+        self._afterwards.later(lambda: self._prepare(chain_id))
         container = Container(record, host, f"{self._run_folder}/{container_id}")
         self._containers.add(container)
         self._events.publish("container", "create", container.id, container.attributes())
         return container, warnings
+
+    async def _prepare(self, chain_id: str) -> None:
+        """A writable layer for the next container of this image."""
+        try:
+            await self._pool.run(self._layers.prepare, chain_id)
+        except NotFound:
+            pass  # the image was removed meanwhile
 
     def _write(self, record: Record, host: HostConfig, chain_id: str) -> None:
         self._layers.create(record.id, chain_id)

@@ -3,11 +3,11 @@
     shim     Exited
     thread   ports, interfaces and addresses are given back; config.v2.json says that it ended
              those who wait are told; events die, network disconnect
-    shim     release       cgroup and runtime state go, the shim ends
-    thread   vacate        tree, volumes, run folder
              then           removed (--rm), or started again (its restart policy), or left
+    later    release       cgroup and runtime state go, the shim ends
+             vacate        tree, volumes, run folder: when nobody waits, and before the next start at the latest
 
-The container's lock is held from the first to the last line of this, so that a start or removal finds everything done.
+The container's lock is held for all of this but what comes later.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from wherry.engine.restart import Backoff, next_start
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from wherry.engine.afterwards import Afterwards
     from wherry.engine.connections import Connections
     from wherry.engine.container import Container
     from wherry.engine.events import Events
     from wherry.engine.pool import Pool
     from wherry.engine.premises import Premises
     from wherry.engine.records import Record, Records
+    from wherry.shim.client import Shim
     from wherry.shim.protocol import Exited
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Ender:
     """Ends containers."""
 
     def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, events: Events,
+                 afterwards: Afterwards,
                  start: Callable[[Container], Awaitable[None]], remove: Callable[[Container], Awaitable[None]],
                  forget: Callable[[Container], None], spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         """What it is given: `start` and `remove` are called with the lock held, `forget` when the processes are gone.
@@ -54,6 +57,7 @@ class Ender:
         self._premises = premises
         self._connections = connections
         self._events = events
+        self._afterwards = afterwards
         self._start = start
         self.remove = remove
         self._forget = forget
@@ -72,9 +76,7 @@ class Ender:
         shim, container.shim = container.shim, None
         container.tell_exited(Ended(exited.code))
         self._tell(container, exited, connected)
-        if shim is not None:
-            await shim.release()
-        await self._pool.run(self._premises.vacate, container)
+        container.leaving = self._afterwards.later(lambda: self._leave(container, shim))
         for mount in (record.mount_points or {}).values():
             if mount.type == "volume":
                 self._events.publish("volume", "unmount", mount.name, {"container": container.id, "driver": mount.driver})
@@ -83,6 +85,11 @@ class Ender:
             container.next_start = self._spawn(self._start_later(container, backoff))
         elif container.host.auto_remove and not container.kept:
             await self.remove(container)
+
+    async def _leave(self, container: Container, shim: Shim | None) -> None:
+        if shim is not None:
+            await shim.release()
+        await self._pool.run(self._premises.vacate, container)
 
     async def give_up(self, container: Container) -> None:
         """Ends the waiting for a restart: the container counts as exited. The lock is held."""

@@ -192,13 +192,24 @@ class Records:
         return self.folder / container_id
 
     def create(self, record: Record, host: HostConfig) -> None:
-        """Makes a container's folder with both files, synced, so that it survives a power cut."""
-        place = self.place(record.id)
-        place.mkdir(mode=0o710)
-        (place / "checkpoints").mkdir(mode=0o700)
-        replace_durably(str(place / HOST_CONFIG), gojson.encode(host), 0o644)
-        # What makes the container exist is its config.v2.json, so it comes last.
-        replace_durably(str(place / CONFIG), gojson.encode(record))
+        """Makes a container's folder with both files, synced, so that it survives a power cut.
+
+        It is made under another name and renamed: there is never half a container.
+        """
+        draft = self.folder / f".{record.id}"
+        draft.mkdir(mode=0o710)
+        try:
+            (draft / "checkpoints").mkdir(mode=0o700)
+            contents = ((HOST_CONFIG, gojson.encode(host), 0o644), (CONFIG, gojson.encode(record), 0o600))
+            files = [_written(str(draft / name), content, mode) for name, content, mode in contents]
+            for fd in files:
+                os.fsync(fd)
+                os.close(fd)
+            sync_folder(str(draft))
+            draft.rename(self.place(record.id))
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         sync_folder(str(self.folder))
 
     def write(self, record: Record) -> None:
@@ -211,16 +222,22 @@ class Records:
         replace_durably(str(place / HOST_CONFIG), gojson.encode(host), 0o644)
         replace_durably(str(place / CONFIG), gojson.encode(record))
 
+    def unlink(self, container_id: str) -> None:
+        """Makes a folder that of no container; `remove` or `sweep` takes it away."""
+        (self.place(container_id) / CONFIG).unlink(missing_ok=True)
+
     def remove(self, container_id: str) -> None:
         """Removes a container's folder; `config.v2.json` goes first, so that half a folder is never taken for a container."""
+        self.unlink(container_id)
         place = self.place(container_id)
-        (place / CONFIG).unlink(missing_ok=True)
         shutil.rmtree(place, ignore_errors=True)
         if place.exists():
             raise Internal(f"container {container_id}: its folder {place} cannot be removed")
 
     def sweep(self) -> None:
         """Removes the folders of containers that never came to be, or that were half removed."""
+        for draft in self.folder.glob(".*"):
+            shutil.rmtree(draft, ignore_errors=True)
         for container_id in self.ids():
             if not (self.place(container_id) / CONFIG).exists():
                 shutil.rmtree(self.place(container_id), ignore_errors=True)
@@ -242,6 +259,19 @@ class Records:
         if not self.folder.is_dir():
             return []
         return sorted(entry.name for entry in os.scandir(self.folder) if entry.is_dir() and len(entry.name) == 64)
+
+
+def _written(path: str, content: bytes, mode: int) -> int:
+    """A descriptor of a new file with this content."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view):]
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def timestamp(ns: int) -> str:

@@ -14,6 +14,7 @@ from wherry.errors import Conflict, Internal, NotFound, WherryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wherry.engine.afterwards import Afterwards
     from wherry.engine.container import Container
     from wherry.engine.containers import Containers
     from wherry.engine.events import Events
@@ -31,7 +32,7 @@ class Removal:
     """Removes containers."""
 
     def __init__(self, *, pool: Pool, records: Records, layers: ContainerLayers, volumes: Volumes, containers: Containers,
-                 events: Events, forget: Callable[[str], None]) -> None:
+                 events: Events, afterwards: Afterwards, forget: Callable[[str], None]) -> None:
         """`forget(id)` is called for each container that is gone."""
         self._pool = pool
         self._records = records
@@ -39,6 +40,7 @@ class Removal:
         self._volumes = volumes
         self._containers = containers
         self._events = events
+        self._afterwards = afterwards
         self._forget = forget
 
     async def remove(self, container: Container, lifecycle: Lifecycle, *, force: bool = False, volumes: bool = False) -> None:
@@ -72,6 +74,7 @@ class Removal:
             dead = states.move(container.id, container.state, "remove_failed", error=str(error))
             container.record = replace(before, state=dead)
             raise Internal(f"unable to remove filesystem for {container.id}: {error}") from error
+        self._afterwards.later(lambda: self._sweep(container.id))
         self._containers.remove(container)
         self._forget(container.id)
         await self._remove_volumes(container, anonymous=volumes)
@@ -103,12 +106,19 @@ class Removal:
         return removed, won
 
     def _erase(self, container_id: str) -> None:
-        """The layer first: what is left of a container without a layer can still be removed, by its record."""
+        """The layer first: what is left of a container without a layer can still be removed, by its record.
+
+        Both only lose their place; the disk is emptied later, or by the next start of the engine.
+        """
         try:
-            self._layers.remove(container_id)
+            self._layers.remove(container_id, later=True)
         except NotFound:
             pass  # an earlier attempt came this far
-        self._records.remove(container_id)
+        self._records.unlink(container_id)
+
+    async def _sweep(self, container_id: str) -> None:
+        await self._pool.run(self._records.remove, container_id)
+        await self._pool.run_long(self._layers.sweep)
 
     async def _remove_volumes(self, container: Container, *, anonymous: bool) -> None:
         for mount in (container.record.mount_points or {}).values():

@@ -32,6 +32,7 @@ from wherry.shim.protocol import BUILTIN, LaunchRequest, StartFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wherry.engine.afterwards import Afterwards
     from wherry.engine.connections import Connections
     from wherry.engine.container import Container
     from wherry.engine.containers import Containers
@@ -52,7 +53,7 @@ class Starter:
     """Starts containers."""
 
     def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, zygote: Zygote,
-                 containers: Containers, events: Events, options: EngineOptions,
+                 containers: Containers, events: Events, options: EngineOptions, afterwards: Afterwards,
                  on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
         self._pool = pool
         self._records = records
@@ -62,11 +63,16 @@ class Starter:
         self._containers = containers
         self._events = events
         self._options = options
+        self._afterwards = afterwards
         self._on_event = on_event
 
     async def start(self, container: Container) -> None:
         """Starts a container that does not run. Raises what `states` refuses, and the reason of a failure."""
         states.check(container.id, container.state, "start")
+        self._afterwards.busy()
+        if container.leaving is not None:
+            await container.leaving.now()
+            container.leaving = None
         try:
             network_of = self._network_owner(container)
             if network_of is not None:
@@ -128,6 +134,7 @@ class Starter:
             open_stdin=record.config.open_stdin,
             stdin_once=record.config.stdin_once,
             log=logconfig.log_options(record, host, record.log_path),
+            seccomp_cache=f"{options.run_folder}/seccomp",
             attach=tuple(container.held),
         )
 

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from wherry.engine import connections, detachkeys, health, logconfig, merge, naming, stats, top
+from wherry.engine.afterwards import Afterwards
 from wherry.engine.changes import apply_changes
 from wherry.engine.container import Container, Ended
 from wherry.engine.ending import ended_record
@@ -343,3 +344,31 @@ def test_changes_of_a_commit() -> None:
     assert (found["User"], found["Labels"]) == ("me", {"k": "v"})
     with pytest.raises(InvalidArgument, match="run is not a valid change command"):
         apply_changes({}, ("RUN x",))
+
+
+def test_work_after_an_answer_waits_for_quiet_and_is_done_once() -> None:
+    async def run() -> None:
+        queue, done = Afterwards(), []
+
+        async def work(name: str) -> None:
+            done.append(name)
+
+        async def broken() -> None:
+            raise OSError("disk")
+
+        first = queue.later(lambda: work("first"))
+        queue.later(lambda: work("second"))
+        assert done == []
+        await first.now()
+        await first.now()
+        assert done == ["first"]
+        queue.later(broken)
+        await queue.close()
+        assert done == ["first", "second"]
+        queue.later(lambda: work("third"))
+        async with asyncio.timeout(5):
+            while done[-1] != "third":
+                queue.busy()  # also while it is never quiet
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
