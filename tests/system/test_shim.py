@@ -20,10 +20,12 @@ import pytest
 from shim_box import Box, Client, alive, wait_for
 
 from wherry.errors import Conflict, InvalidArgument, NotFound
+from wherry.linux import cgroup
 from wherry.shim.client import (
     ArchiveRequest,
     AttachEnded,
     AttachRequest,
+    ExecRequest,
     Exited,
     LogFailed,
     LogOptions,
@@ -32,6 +34,7 @@ from wherry.shim.client import (
     OutOfMemory,
     Shim,
     SocketRequest,
+    StartFailed,
     read_exit,
 )
 from wherry.shim.logfile import LogFile, ReadOptions
@@ -474,3 +477,42 @@ def test_files_go_in_and_out_of_a_running_container(box: Box) -> None:
                                    ("unpack", "/mnt/inside/file", InvalidArgument), ("bury", "/", InvalidArgument)):
         with pytest.raises(error):
             work(operation, path)
+
+
+# Further processes
+
+
+def test_later_execs_come_from_a_child_parked_in_the_cgroups(box: Box) -> None:
+    one = box.start(["sleep", "100"])
+    one.exec("first", "exit 1")
+    assert one.exited("first").code == 1
+    if cgroup.detect() == "v2":
+        pytest.skip("cgroup v2 clones processes into their cgroup: nobody is parked")
+    box.wait_for(lambda: one.shim.parked_pid > 0, lambda: "the parked child")
+    parked = one.shim.parked_pid
+    client, terminal = Client(), Client()
+    one.exec("second", "cat /proc/self/cgroup; cat; echo err >&2; exit 2", client, open_stdin=True)
+    client.send(b"typed\n")
+    client.half_close()
+    out, err = client.streams()
+    assert out.endswith(b"typed\n")
+    assert err == b"err\n"
+    assert one.exited("second").code == 2
+    assert Path(f"/proc/{parked}/cgroup").read_text() == Path(f"/proc/{one.shim.pid}/cgroup").read_text()
+    one.exec("third", "tty; id -u; exit 3", terminal, terminal=True)
+    assert terminal.all().startswith(b"/dev/")
+    assert one.exited("third").code == 3
+    with pytest.raises(StartFailed) as failed:
+        box.run(one.shim.exec(ExecRequest(exec_id="bad", process={"args": ["nosuch"], "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}})))
+    assert failed.value.exit_code == 127
+    assert one.shim.parked_pid == parked
+    os.kill(parked, 9)
+    wait_for(lambda: not alive(parked), lambda: "its end")
+    one.exec("fourth", "exit 4")
+    assert one.exited("fourth").code == 4
+    box.wait_for(lambda: one.shim.parked_pid not in (0, parked), lambda: "another parked child")
+    again = one.shim.parked_pid
+    box.run(one.shim.signal(9))
+    one.exited()
+    one.release()
+    assert not alive(again)

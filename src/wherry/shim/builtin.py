@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+from wherry.errors import Unavailable
+from wherry.linux import cgroup
 from wherry.oci.runtime import Process
 from wherry.runtime import container
+from wherry.runtime.execute import check_can_execute
 from wherry.shim.driver import Driver, Started
+from wherry.shim.parked import Parked, park
 from wherry.shim.protocol import StartFailed
 
 TYPE_CHECKING = False
@@ -24,6 +30,7 @@ class BuiltinDriver(Driver):
         self._seccomp_cache = request.seccomp_cache
         self._init: container.Init | None = None
         self._container: container.Container | None = None
+        self._parked: Parked | None = None
 
     def create(self, stdio: tuple[int, int, int] | None) -> Started:
         """Makes the container in this process."""
@@ -57,16 +64,45 @@ class BuiltinDriver(Driver):
         self._init.close()
 
     def execute(self, request: ExecRequest, stdio: tuple[int, int, int] | None) -> Started:
-        """Starts a further process."""
-        process = Process.from_json({**request.process, "terminal": request.terminal})
+        """Starts a further process, from the parked child where there is one."""
         try:
-            started = container.execute(self._load(), container.ExecRequest(process=process, stdio=stdio, console=stdio is None))
+            started = self._execute(request, stdio)
         except container.StartFailed as error:
             raise _translated(error) from error
-        import os
-
         os.close(started.pidfd)
         return Started(pid=started.pid, console=started.console)
+
+    def _execute(self, request: ExecRequest, stdio: tuple[int, int, int] | None) -> container.Process:
+        loaded = self._load()
+        wanted = container.ExecRequest(
+            process=Process.from_json({**request.process, "terminal": request.terminal}), stdio=stdio, console=stdio is None
+        )
+        if self._parked is not None:
+            check_can_execute(loaded, wanted)
+            try:
+                return self._parked.execute(request, loaded.saved.pid, stdio)
+            except Unavailable:
+                pass  # it was killed with everything else in the cgroup: the long way, and another is parked
+        return container.execute(loaded, wanted)
+
+    def park(self) -> int:
+        """Parks a child in the cgroups, where moving a process into them takes long: wherever it cannot be cloned into them."""
+        if self._parked is not None:
+            return 0
+        saved = self._load().saved
+        group = cgroup.manager(saved.cgroup_path, saved.cgroup_driver)
+        folder = group.folder_fd()
+        if folder is not None:
+            os.close(folder)
+            return 0
+        self._parked = park(self._root, self._id, group, saved.pid)
+        return self._parked.pid
+
+    def child_ended(self, pid: int) -> None:
+        """The parked child may be what has ended."""
+        if self._parked is not None and self._parked.pid == pid:
+            self._parked.forget()
+            self._parked = None
 
     def kill_all(self, number: int) -> None:
         """Signals every process of the container."""
@@ -74,6 +110,9 @@ class BuiltinDriver(Driver):
 
     def delete(self) -> None:
         """Removes cgroups and state."""
+        if self._parked is not None:
+            self._parked.close()
+            self._parked = None
         container.delete(self._load(), force=True)
 
     def close(self) -> None:

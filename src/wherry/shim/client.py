@@ -278,6 +278,7 @@ class Shim:
         self.started = hello.started
         self.exited = hello.exited
         self.execs = hello.execs
+        self.parked_pid = hello.parked_pid  # a process of the shim's in the container's cgroups, not the container's own; 0: none
         self.rtnetlink_fd: int | None = fds[0] if fds else None
         self._control = control
         self._seq = 0
@@ -340,6 +341,9 @@ class Shim:
                 self._end()
                 return
             body, _ = protocol.unpack(packet)
+            if body.get("event") == "parked":
+                self.parked_pid = body["pid"]
+                continue
             if "event" in body:
                 self._tell(protocol.read_event(body))
                 continue

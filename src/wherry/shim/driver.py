@@ -39,6 +39,13 @@ class Driver:
         """Starts a further process; returns when its program was executed."""
         raise NotImplementedError
 
+    def park(self) -> int:
+        """After an exec was answered: prepares the next one. The pid of a child parked for that, 0 for none."""
+        return 0
+
+    def child_ended(self, pid: int) -> None:
+        """A child that the shim does not know has ended and was reaped."""
+
     def kill_all(self, number: int) -> None:
         """Sends a signal to every process of the container."""
         raise NotImplementedError

@@ -209,6 +209,7 @@ class Hello(Record):
     started: bool = False
     exited: Exited | None = None
     execs: tuple[ExecState, ...] = ()
+    parked_pid: int = 0
     version: int = VERSION
 
 

@@ -80,6 +80,7 @@ class Shim:
         self._start_time = 0
         self._rtnetlink: int | None = None
         self._shares_pids = False
+        self._parked_pid = 0
         self._cgroup: Manager | None = None
         self._oom_fd = -1
         self._ooms = 0
@@ -182,6 +183,7 @@ class Shim:
             started=self._started,
             exited=self._exited,
             execs=execs,
+            parked_pid=self._parked_pid,
         )
         self._send(peer, protocol.pack({"re": 0, **protocol.plain(hello)}), () if self._rtnetlink is None else (self._rtnetlink,))
 
@@ -289,7 +291,19 @@ class Shim:
         for attach, fd in request.attach:
             fds.remove(fd)
             stdio.attach(attach, fd)
-        return {"pid": started.pid}
+        return {"pid": started.pid, "after": self._park}
+
+    def _park(self) -> None:
+        """After an exec was answered: nobody waits for it."""
+        try:
+            pid = self._driver.park()
+        except (WherryError, OSError) as error:
+            self._complain(f"the next exec could not be prepared: {error}")
+            return
+        if pid:
+            self._parked_pid = pid
+            for peer in list(self._peers.values()):
+                self._send(peer, protocol.pack({"event": "parked", "pid": pid}))
 
     def _signal(self, body: dict[str, Any], _raw: bytes, _fds: list[int]) -> None:
         pid = self._running(body["exec_id"])
@@ -375,6 +389,10 @@ class Shim:
             exec_id = self._by_pid.pop(pid)
             self._execs[exec_id].pid = 0
             self._execs[exec_id].stdio.finish(lambda: self._report_exec(exec_id, exited.replace(exec_id=exec_id)))
+        else:
+            self._driver.child_ended(pid)
+            if pid == self._parked_pid:
+                self._parked_pid = 0
 
     def _report_exec(self, exec_id: str, exited: Exited) -> None:
         self._execs[exec_id].exited = exited
