@@ -8,6 +8,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -345,3 +346,33 @@ def test_a_prepared_mount_is_attached_at_the_first_start_and_not_kept_for_ever(s
     assert len(os.listdir("/proc/self/fd")) == before + 6
     store.containers.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_many_threads_create_prepare_remove_and_sweep(store: Store) -> None:
+    chain = store.image(tar(*BASE))
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(6):
+                name = f"{number * 100 + turn:064x}"
+                store.containers.create(name, chain)
+                store.containers.prepare(chain)
+                assert os.path.isfile(f"{store.containers.mount(name)}/etc/passwd")
+                store.containers.unmount(name)
+                store.containers.remove(name, later=bool(turn % 2))
+                store.containers.sweep()
+        except BaseException as err:  # noqa: BLE001  # told by the test below
+            failures.append(err)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(os.listdir(store.root.half_made)) <= 2
+    store.containers.close()
+    assert os.listdir(store.root.half_made) == []
+    assert store.layers.release(chain) != ()
+    assert os.listdir(store.root.overlay.links) == []

@@ -127,8 +127,14 @@ class ContainerLayers:
                 fd = overlaymount.detached(self._overlay(os.path.basename(note).removeprefix(_NOTE)))
             except OSError:
                 fd = -1  # mounted by name, and when it is started
+            made = Prepared(note=note, fd=fd)
             with self._lock:
-                self._prepared.setdefault(chain_id, []).append(Prepared(note=note, fd=fd))
+                waiting = self._prepared.setdefault(chain_id, [])
+                enough = len(waiting) >= _PREPARED_EACH  # others were preparing at the same time
+                if not enough:
+                    waiting.append(made)
+            if enough:
+                self._discard(made)
         finally:
             if chain_id:
                 self._layers.release(chain_id, keep=True)
@@ -274,8 +280,12 @@ class ContainerLayers:
 
     def sweep(self) -> None:
         """Unmounts and removes from the disk what `remove(later=True)` left."""
-        while self._unswept:
-            self._root.discard(self._unswept.pop())
+        while True:
+            with self._lock:
+                if not self._unswept:
+                    return
+                note = self._unswept.pop()
+            self._root.discard(note)
 
     def changes(self, container_id: str) -> tuple[Change, ...]:
         """What `docker diff` shows, sorted by path. Raises NotFound."""
