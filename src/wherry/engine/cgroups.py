@@ -45,8 +45,9 @@ class Cgroups:
         return self.manager(container).stats()
 
     def processes(self, container: Container) -> list[int]:
-        """Its pids on the host."""
-        return self.manager(container).processes()
+        """Its pids on the host, without the child that its shim has parked there for execs."""
+        parked = 0 if container.shim is None else container.shim.parked_pid
+        return [pid for pid in self.manager(container).processes() if pid != parked]
 
 
 def cgroups_path(container_id: str, host: HostConfig, options: EngineOptions) -> str:
