@@ -41,6 +41,8 @@ _OPTIONAL_FILES = ("memory.memsw.limit_in_bytes", "memory.swap.max", "memory.swa
                    "memory.kmem.limit_in_bytes", "memory.soft_limit_in_bytes", "memory.low", "cpu.cfs_quota_us", "cpu.max",
                    "cpu.rt_runtime_us", "blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight",
                    "blkio.throttle.read_bps_device", "io.max")
+_OF_V2 = frozenset({"memory.swap.max", "memory.low", "cpu.max", "io.weight", "io.bfq.weight", "io.max"})
+_ALWAYS_ON_V2 = frozenset({"memory.low", "memory.swap.max", "cpu.max", "io.max"})
 
 
 def read_facts() -> Facts:
@@ -48,12 +50,13 @@ def read_facts() -> Facts:
     import resource
 
     folders = _controller_folders()
-    files = {name for name in _OPTIONAL_FILES for folder in folders.values() if _has(folder, name)}
+    version = _version()
+    files = {name for name in _OPTIONAL_FILES if _has(folders, name, version)}
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     kernel = (int(release[1]), int(release[2])) if release else (5, 0)
     limits = {name: resource.getrlimit(number)[1] for name, number in LIMITS.items()}
     return Facts(
-        machine=os.uname().machine, kernel=kernel, cgroup_version=_version(),
+        machine=os.uname().machine, kernel=kernel, cgroup_version=version,
         controllers=frozenset(folders), files=frozenset(files),
         capabilities=capability.names(capability.bounding()),
         cpus=parse_list(_text("/sys/devices/system/cpu/online")) or tuple(sorted(os.sched_getaffinity(0))),
@@ -82,11 +85,17 @@ def _controller_folders() -> dict[str, str]:
     return dict.fromkeys([*names, "devices", "freezer"], root)
 
 
-def _has(folder: str, name: str) -> bool:
+def _has(folders: dict[str, str], name: str, version: str) -> bool:
+    """Whether cgroups here have a control file. v2's root lacks most of them, so one below is looked at too."""
+    controller = name.split(".", 1)[0]
+    folder = folders.get("blkio" if controller == "io" else controller)
+    if folder is None or (version == "v2") != (name in _OF_V2):
+        return False
     if os.path.exists(f"{folder}/{name}"):
         return True
-    children = (child for child in Path(folder).iterdir() if child.is_dir()) if os.path.isdir(folder) else iter(())
-    return any((child / name).exists() for child in children)
+    with_controller = [child for child in Path(folder).iterdir() if child.is_dir() and any(child.glob(f"{controller}.*"))]
+    # Nobody has it switched on yet: then the files that every kernel with the controller has are there once it is.
+    return any((child / name).exists() for child in with_controller) if with_controller else name in _ALWAYS_ON_V2
 
 
 def parse_list(text: str) -> tuple[int, ...]:
