@@ -43,6 +43,7 @@ PRELOADED = (
     "wherry.linux.pty",
     "wherry.linux.rlimit",
     "wherry.linux.seccomp",
+    "wherry.linux.seccomp.cache",
     "wherry.linux.seccomp.loader",
     "wherry.runtime.channel",
     "wherry.runtime.create",
