@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Go's archive/tar has the same limit for names, links and PAX headers.
 MAX_EXTENSION = 1 << 20
+_SPARSE = frozenset({"GNU.sparse.major", "GNU.sparse.map", "GNU.sparse.size"})
 
 
 class Source:
@@ -122,7 +123,7 @@ class TarReader:
         if entry.size and entry.kind in _WITHOUT_CONTENT:
             entry = entry.replace(size=0)  # the size of a link or folder is no content (Go and GNU tar agree)
         self._left, self._padding = entry.size, tarheader.padding(entry.size)
-        if entry.kind == tarheader.GNU_SPARSE or "GNU.sparse.major" in pax or "GNU.sparse.map" in pax:
+        if entry.kind == tarheader.GNU_SPARSE or not _SPARSE.isdisjoint(pax):
             entry = self._sparse(entry, block, pax)
         return entry
 
@@ -219,7 +220,7 @@ def parse_pax(data: bytes) -> dict[str, bytes]:
             raise InvalidTar("archive/tar: invalid tar header")
         end = at + int(digits)
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if end > len(data) or end <= space or data[end - 1 : end] != b"\n" or not equals or not key:
+        if end > len(data) or end <= space or data[end - 1 : end] != b"\n" or not equals or not key or b"\0" in key:
             raise InvalidTar("archive/tar: invalid tar header")
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             gathered.append(value)

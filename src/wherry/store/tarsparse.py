@@ -83,6 +83,8 @@ def _decimal(value: bytes) -> int:
 
 def _checked(pieces: list[tuple[int, int]], real_size: int) -> Map:
     """In order, without overlaps, within the file: otherwise a small archive could ask for endless writing."""
+    if not 0 <= real_size < 1 << 63:
+        raise InvalidTar("archive/tar: invalid tar header")
     end = 0
     for offset, size in pieces:
         if offset < end or size < 0 or offset + size > real_size:

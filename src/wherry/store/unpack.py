@@ -55,6 +55,8 @@ AUFS = ".wh..wh."
 OPAQUE_XATTR = "trusted.overlay.opaque"
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 
+_NO_ID = (1 << 32) - 1  # -1 means «leave it» to chown(2)
+_MAX_NS = (1 << 63) - 1
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -90,7 +92,7 @@ class Unpacker:
                 if changed is None:
                     self._unused(reader, entry)
                 else:
-                    self._unpack(reader, changed)
+                    self._unpack(reader, _checked(changed))
             for path, entry in reversed(self._folders.items()):
                 self._finish_folder(path, entry)
 
@@ -283,6 +285,15 @@ class Unpacker:
 
 
 _NODES = {tarheader.CHARACTER: stat.S_IFCHR, tarheader.BLOCK_DEVICE: stat.S_IFBLK, tarheader.FIFO: stat.S_IFIFO}
+
+
+def _checked(entry: Entry) -> Entry:
+    """The entry, with a time that the kernel takes (others become 1970, as with Docker). Raises InvalidTar for other numbers."""
+    if not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID):
+        raise InvalidTar(f'"{entry.name}" belongs to {entry.uid}:{entry.gid}: no such ids are possible')
+    if not (0 <= entry.major < 1 << 12 and 0 <= entry.minor < 1 << 20):
+        raise InvalidTar(f'"{entry.name}" is the device {entry.major}:{entry.minor}: no such numbers are possible')
+    return entry if abs(entry.mtime_ns) < _MAX_NS else entry.replace(mtime_ns=0)
 
 
 def clean(name: str) -> str:

@@ -152,7 +152,7 @@ def test_a_header_without_end_is_refused_before_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("data", [
-    b"x", b"5 a=\n", b"99 a=b\n", b"6 a=bc\n", b"6 =bc\n", b"-6 a=b\n", b"6 a=b7", b"99999999999999999999 a=b\n", b"3 a\n"])
+    b"x", b"5 a=\n", b"99 a=b\n", b"6 a=bc\n", b"6 =bc\n", b"-6 a=b\n", b"6 a=b7", b"99999999999999999999 a=b\n", b"3 a\n", b"7 a\0=b\n"])
 def test_bad_pax_records(data: bytes) -> None:
     if data == b"5 a=\n":
         assert parse_pax(data) == {}

@@ -99,6 +99,7 @@ def test_a_map_that_goes_on_in_blocks_of_its_own(tmp_path: Path) -> None:
     gnu(((0, 500),), REAL, DATA),  # less than there is
     gnu(((0, 700),), REAL, DATA),  # more than there is
     pax({"GNU.sparse.size": "10", "GNU.sparse.map": "0,1,2"}, DATA),
+    pax({"GNU.sparse.size": str(1 << 70), "GNU.sparse.map": ""}, b""),
     pax({"GNU.sparse.size": "x", "GNU.sparse.map": "0,1"}, DATA),
     pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}, b"no map"),
     pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}, b"99999999999\n".ljust(512, b"\0")),

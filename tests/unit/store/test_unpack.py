@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from wherry.errors import DataLoss
+from wherry.errors import DataLoss, WherryError
 from wherry.store import tarheader
 from wherry.store.archive import pack, unpack
 from wherry.store.compression import decompress, gzip_writer
@@ -278,3 +281,33 @@ def test_damaged_and_cut_compression_is_told(kind: str) -> None:
         assert found == kind
         with pytest.raises(DataLoss, match=f"invalid {kind} data"):
             stream.read(-1)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    members=st.lists(st.tuples(
+        st.lists(st.sampled_from(["a", "b", "..", ".", "", "l", ".wh.a", ".wh..wh.opq"]), min_size=1, max_size=4).map("/".join),
+        st.sampled_from([tarheader.REGULAR, tarheader.FOLDER, tarheader.LINK, tarheader.SYMLINK, tarheader.FIFO, tarheader.REGULAR]),
+        st.lists(st.sampled_from(["a", "b", "..", ".", "", "l", "outside"]), min_size=1, max_size=4).map("/".join)), max_size=8),
+)
+def test_whatever_a_tar_says_it_stays_inside(tmp_path: Path, members: list[tuple[str, bytes, str]]) -> None:
+    shutil.rmtree(tmp_path)
+    (tmp_path / "inside").mkdir(parents=True)
+    (tmp_path / "outside").write_text("untouched")
+    archive = tar(*((Entry(name=name, kind=kind, link=link, mode=0o755), b"x" if kind == tarheader.REGULAR else b"")
+                    for name, kind, link in members))
+    try:
+        unpack(archive, str(tmp_path / "inside"))
+    except (WherryError, OSError):
+        pass
+    check_outside(tmp_path / "inside")
+
+
+def test_numbers_that_the_kernel_does_not_have_are_refused_and_times_become_1970(inside: Path) -> None:
+    for fields in ({"uid": (1 << 32) - 1}, {"gid": 1 << 40}, {"uid": -1}, {"major": 1 << 12}, {"minor": 1 << 20}):
+        with pytest.raises(InvalidTar, match="are possible"):
+            unpack(tar(Entry(name="x", kind=tarheader.FIFO)), str(inside), change=lambda entry, by=fields: entry.replace(**by))
+    assert os.listdir(inside) == []
+    for at in (1 << 90, -(1 << 90)):
+        unpack(tar(file("f")), str(inside), change=lambda entry, at=at: entry.replace(mtime_ns=at))
+        assert (inside / "f").stat().st_mtime_ns == 0
