@@ -313,6 +313,36 @@ def test_a_million_lines_are_all_logged_and_rotated_on_the_way(box: Box) -> None
 # The daemon and the zygote
 
 
+def test_a_shim_does_not_end_by_what_ends_daemons(box: Box) -> None:
+    one = box.start("trap 'echo told; exit 5' TERM; echo ready; while :; do sleep 0.05; done")
+    one.attach(logs=True).until(b"ready")
+    for number in (1, 2, 15):
+        os.kill(one.shim.shim_pid, number)
+    box.run(one.shim.signal(15))  # the container's process has its own way with signals
+    assert one.exited().code == 5
+
+
+def test_a_forgotten_exec_is_forgotten_when_its_clients_are_gone(box: Box) -> None:
+    one = box.start(["sleep", "100"])
+    client = Client()
+    one.exec("e", "head -c 3000000 /dev/zero", client)
+    one.exec("f", "true")
+    for exec_id in "ef":
+        one.exited(exec_id)
+        box.run(one.shim.forget(exec_id))
+    client.all()
+    one.exec("g", "true")
+    one.exited("g")
+
+    def known() -> set[str]:
+        box.run(one.shim.forget("nosuch"))  # any such order makes it look
+        again = box.run(Shim.connect(str(one.folder)))
+        again.close()
+        return {state.exec_id for state in again.execs}
+
+    box.wait_for(lambda: known() == {"g"}, lambda: f"only g in {known()}")
+
+
 def test_orders_that_make_no_sense_are_refused(box: Box) -> None:
     one = box.start(["sleep", "100"])
     for work, error in ((one.shim.start(), Conflict), (one.shim.release(), Conflict), (one.shim.signal(9, "nosuch"), NotFound),

@@ -128,7 +128,7 @@ class ExternalDriver(Driver):
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(ends)]
             try:
                 pid = os.posix_spawnp(
-                    argv[0], argv, _environment(), file_actions=actions, setsigdef=[13, 17, 25], setsigmask=[]
+                    argv[0], argv, _environment(), file_actions=actions, setsigdef=[1, 2, 13, 15, 17, 25], setsigmask=[]
                 )
             except OSError as error:
                 raise StartFailed(f'failed to start runtime: exec: "{argv[0]}": {error.strerror}', exit_code=125) from error

@@ -9,6 +9,7 @@ loop, with the daemon on that connection, or with the next daemon on `<run_folde
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
 import time
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from wherry.shim.protocol import AttachRequest, Exited, LaunchRequest, ShimEvent
 
 SIGKILL: Final = 9
+TERMINATING: Final = (1, 2, 15)  # SIGHUP, SIGINT, SIGTERM
+MAX_DEFECTS: Final = 100
 CLIENTS_PATIENCE_S: Final = 300.0  # after the end, for clients that do not read
 
 
@@ -43,6 +46,7 @@ class Exec:
         self.pid = pid
         self.stdio = stdio
         self.exited: Exited | None = None
+        self.is_forgotten = False
 
 
 class Peer:
@@ -88,6 +92,7 @@ class Shim:
         self._exited: Exited | None = None
         self._is_ending = False
         self._is_gone = False
+        self._defects = 0
 
     # Creation
 
@@ -124,7 +129,13 @@ class Shim:
     def run(self) -> None:
         """Lives until everything is over."""
         while not self._is_gone or self._has_clients() or any(peer.queue for peer in self._peers.values()):
-            self._loop.run_once()
+            try:
+                self._loop.run_once()
+            except Exception as error:
+                self._complain(f"{type(error).__name__}: {error}")
+                self._defects += 1
+                if self._defects > MAX_DEFECTS:
+                    raise
 
     def _destroy(self) -> None:
         """Undoes the creation of a container that was not started, or could not be."""
@@ -268,6 +279,7 @@ class Shim:
         return {"after": self._watch_oom}
 
     def _exec(self, body: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
+        self._drop_forgotten()
         request = protocol.read_exec(body, raw, tuple(fds))
         if request.exec_id in self._execs or not request.exec_id:
             raise Conflict(f"exec {request.exec_id!r} exists already in container {self._request.id}")
@@ -330,8 +342,15 @@ class Shim:
 
     def _forget(self, body: dict[str, Any], _raw: bytes, _fds: list[int]) -> None:
         known = self._execs.get(body["exec_id"])
-        if known is not None and known.exited is not None and not known.stdio.has_clients:
-            del self._execs[body["exec_id"]]
+        if known is not None and known.exited is not None:
+            known.is_forgotten = True
+        self._drop_forgotten()
+
+    def _drop_forgotten(self) -> None:
+        """Those whose last client has gone; who still reads its last bytes keeps its exec a little longer."""
+        for exec_id, one in list(self._execs.items()):
+            if one.is_forgotten and not one.stdio.has_clients:
+                del self._execs[exec_id]
 
     def _release(self, _body: dict[str, Any], _raw: bytes, _fds: list[int]) -> None:
         if self._is_ending:
@@ -487,7 +506,10 @@ class Shim:
 
     def _complain(self, message: str) -> None:
         """Says something that nobody asked for, where the daemon's own messages go."""
-        os.write(2, f"wherry-shim {self._request.id[:12]}: {message}\n".encode())
+        try:
+            os.write(2, f"wherry-shim {self._request.id[:12]}: {message}\n".encode())
+        except OSError:
+            pass  # whoever read it has gone
 
 
 def _memory_cgroup(pid: int) -> str | None:
@@ -508,6 +530,8 @@ def run(request: LaunchRequest, connection: _socket.socket) -> int:
     os.setsid()
     process.set_title(f"wherry-shim {request.id}")
     process.set_child_subreaper()
+    for number in TERMINATING:  # what ends a daemon's process group must not take its containers along
+        _signal.signal(number, 1)
     try:
         shim = Shim(request, connection)
         shim.create()
