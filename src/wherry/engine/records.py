@@ -252,7 +252,7 @@ class Records:
             raise DataLoss(f"container {container_id} cannot be loaded: {error}") from error
         if record.id != container_id:
             raise DataLoss(f"container {container_id} cannot be loaded: its {CONFIG} is of {record.id!r}")
-        return record, host
+        return completed(record, host, place), host
 
     def ids(self) -> list[str]:
         """The ids for which there is a folder."""
@@ -272,6 +272,18 @@ def _written(path: str, content: bytes, mode: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def completed(record: Record, host: HostConfig, place: Path) -> Record:
+    """A record with the paths that dockerd fills in only when it first starts a container."""
+    logs = host.log_config.type in ("", "json-file")
+    return msgspec.structs.replace(
+        record,
+        hostname_path=record.hostname_path or str(place / "hostname"),
+        hosts_path=record.hosts_path or str(place / "hosts"),
+        resolv_conf_path=record.resolv_conf_path or str(place / "resolv.conf"),
+        log_path=record.log_path or (str(place / f"{record.id}-json.log") if logs else ""),
+    )
 
 
 def timestamp(ns: int) -> str:

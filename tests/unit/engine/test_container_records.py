@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wherry.engine import gojson
 from wherry.engine.model import ContainerConfig, HostConfig
-from wherry.engine.records import NEVER, MountRecord, Record, Records, State, nanoseconds, timestamp
+from wherry.engine.records import NEVER, MountRecord, Record, Records, State, completed, nanoseconds, timestamp
 from wherry.errors import DataLoss, InvalidArgument
 
 ID = "f3c5012de2f87d2113b01e5df012e2b178ff0ebe8298ac25a6d39aece89549ec"
@@ -62,6 +62,7 @@ def test_dockerds_file_survives_the_round_trip() -> None:
 def test_a_container_is_written_read_and_removed(tmp_path) -> None:
     records = Records(tmp_path)
     record, host = Record(id=ID, name="/a", mount_points={"/x": MountRecord(type="tmpfs", destination="/x")}), HostConfig(memory=7 << 20)
+    record = completed(record, host, tmp_path / ID)
     records.create(record, host)
     assert records.ids() == [ID]
     assert records.load(ID) == (record, host)
