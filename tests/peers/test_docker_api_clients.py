@@ -355,3 +355,15 @@ def test_sdk_pull_streams_docker_s_lines(sdk: Any, registry: str) -> None:
     sdk.images.remove(f"{registry}/lines:x")
     with pytest.raises(docker.errors.NotFound, match=r"manifest unknown|not found"):
         sdk.images.pull(f"{registry}/lines", tag="none")
+
+
+def test_an_import_with_changes(sdk: Any) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("file"))
+    sdk.api.import_image_from_data(out.getvalue(), repository="changed", changes=["CMD [\"x\", \"y\"]", "ENV A=b", "EXPOSE 80"])
+    config = sdk.images.get("changed").attrs["Config"]
+    assert (config["Cmd"], config["Env"], config["ExposedPorts"]) == (["x", "y"], ["A=b"], {"80/tcp": {}})
+    sdk.images.remove("changed")
+    with pytest.raises(docker.errors.APIError, match="run is not a valid change command"):
+        sdk.api.import_image_from_data(out.getvalue(), repository="changed", changes=["RUN true"])

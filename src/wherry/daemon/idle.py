@@ -31,6 +31,7 @@ class Idle:
             await asyncio.sleep(min(left, max(0.05, self._seconds / 20)))
 
     def is_busy(self) -> bool:
-        """Whether a request is being answered, a container runs or waits for its restart, or an image is on the move."""
-        return bool(self._server.requests_under_way or self._engine.transfer.under_way
-                    or any(container.state.running for container in self._engine.containers))
+        """Whether a request is being answered, a container runs or waits for its restart, an image is moved or built."""
+        engine = self._engine
+        return bool(self._server.requests_under_way or engine.transfer.under_way or engine.builds.under_way
+                    or any(one.state.running or one.next_start is not None for one in engine.containers))

@@ -63,6 +63,7 @@ class Program:
         settings = self._settings
         if settings.places is DOCKERS:
             dropin.check(settings)
+        dropin.check_root(settings.engine.data_root)
         with ExitStack() as stack:
             listeners, warnings = listen.open_all(settings, self._environment)
             stack.callback(listen.close_all, listeners)

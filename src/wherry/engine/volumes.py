@@ -24,6 +24,7 @@ from wherry.engine import volume_options
 from wherry.engine.records import nanoseconds, timestamp
 from wherry.errors import Conflict, Internal, InvalidArgument, NotFound
 from wherry.linux.file import replace_durably, sync_folder
+from wherry.store import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,16 +251,18 @@ def tree_size(folder: str) -> int:
 
 
 def _read_all(root: str) -> dict[str, Volume]:
-    found = {}
+    found: dict[str, Volume] = {}
+    # What dockerd knew of the volumes that it made.
+    known = {one.name: one for one in foreign.volumes(os.path.dirname(root))}
     for entry in os.scandir(root):
         if entry.name.endswith(HALF) and entry.name.startswith("."):
             shutil.rmtree(entry.path, ignore_errors=True)
         elif _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False) and os.path.isdir(f"{entry.path}/_data"):
-            found[entry.name] = _read(root, entry.name)
+            found[entry.name] = _read(root, entry.name, known.get(entry.name))
     return found
 
 
-def _read(root: str, name: str) -> Volume:
+def _read(root: str, name: str, before: foreign.ForeignVolume | None = None) -> Volume:
     place = f"{root}/{name}"
     kept = _Kept()
     try:
@@ -267,6 +270,7 @@ def _read(root: str, name: str) -> Volume:
             kept = msgspec.json.decode(file.read(), type=_Kept)
     except FileNotFoundError:
         kept.options = volume_options.read_driver_options(place)  # made by dockerd
+        kept.labels = (dict(before.labels) or None) if before else None
     except msgspec.DecodeError as error:
         raise Internal(f"volume {name}: {place}/wherry.json cannot be read: {error}") from error
     created = timestamp(os.stat(f"{place}/_data").st_ctime_ns if not os.path.exists(f"{place}/wherry.json")
