@@ -592,8 +592,8 @@ def test_dropping_forward_chain_gets_two_rules_and_loses_them(lab: Lab, neighbou
 
 
 def test_second_daemon_needs_names_of_its_own(lab: Lab, tmp_path: Path) -> None:
-    for config, message in ((NetworkConfig(), "table 'wherry' belongs to another wherryd"),
-                            (NetworkConfig(table="wherry2"), "bridge wherry0 belongs to another wherryd")):
+    for config, message in ((NetworkConfig(), "the firewall table wherry belongs to another wherryd that runs"),
+                            (NetworkConfig(table="wherry2"), "the bridge wherry0 belongs to another wherryd that runs")):
         second = Controller(str(tmp_path / "files"), config, None)
         with pytest.raises(Conflict, match=message):
             second.start()
@@ -625,7 +625,8 @@ def test_bip_fixed_cidr_and_no_userland_proxy(neighbour: Space, tmp_path: Path) 
             space.command("ip", "route", "add", "127.0.0.1", "via", "10.66.0.1", "dev", "eth0", "table", "main")
             assert refused(space.socket(bind=None), ("127.0.0.1", 8231))
         with pytest.raises(Unsupported, match="IPv6 ports are served by the userland proxy"):
-            lab.controller.publish(lab.held["np"]["bridge"], (PortRequest(container_port=81, host_ip="::"),))
+            lab.run("six", ports=(PortRequest(container_port=81, host_ip="::"),))
+        lab.ports["six"] = ()
     finally:
         lab.close()
         subprocess.run(["ip", "link", "delete", "plain0"], check=True)
@@ -679,8 +680,10 @@ def test_sctp_is_published_by_nat_alone(lab: Lab) -> None:
     listed = subprocess.run(["nft", "list", "map", "ip", "wherry", "published"], capture_output=True, text=True, check=True).stdout
     assert f"sctp . 8300 : {lab.address('sctp')} . 36412" in listed
     with pytest.raises(PortUnavailable, match="port is already allocated"):
-        lab.controller.publish(lab.held["sctp"]["bridge"], (PortRequest(container_port=1, host_port=8300, protocol="sctp"),))
-    lab.ports["sctp"] = ()
+        lab.run("sctp2", ports=(PortRequest(container_port=1, host_port=8300, protocol="sctp"),))
+    lab.ports["sctp2"] = ()
+    with pytest.raises(Conflict, match="has its ports published already"):
+        lab.controller.publish(lab.held["sctp"]["bridge"], (PortRequest(container_port=1, host_port=8301),))
 
 
 def test_without_a_firewall_the_proxy_serves(neighbour: Space, tmp_path: Path) -> None:
@@ -848,3 +851,29 @@ def test_proxy_keeps_no_descriptors_of_what_has_ended(lab: Lab) -> None:
     while len(os.listdir(folder)) > before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_what_a_daemon_of_another_root_left_is_taken_over(tmp_path: Path) -> None:
+    config = NetworkConfig(bridge="heir0", table="heir")
+    first = Lab(tmp_path / "first", config)
+    first.run("still")
+    first.controller.close(keep_running=True)
+    second = Controller(str(tmp_path / "second"), config, None)
+    with pytest.raises(Conflict, match="firewall table heir belongs to another wherryd whose containers run on heir0"):
+        second.start()
+    second.close(keep_running=True)
+    subprocess.run(["nft", "delete", "table", "ip", "heir"], check=True)
+    second = Controller(str(tmp_path / "second"), config, None)
+    with pytest.raises(Conflict, match=r"containers of another wherryd .*first.* run on the bridge heir0"):
+        second.start()
+    second.close(keep_running=True)
+    first.open()
+    first.close()
+    second = Controller(str(tmp_path / "second"), config, None)
+    second.start()
+    with Socket.open() as host:
+        bridge = rtnetlink.link(host, "heir0")
+    assert bridge
+    assert "second" in bridge.alias
+    second.close(keep_running=False)
+    subprocess.run(["ip", "link", "delete", "heir0"], check=True)

@@ -6,10 +6,9 @@ translation is decided by a flow's first packet. So the entries must go when the
 
 from __future__ import annotations
 
+import _socket
 import errno
 import struct
-
-import _socket
 
 from wherry.linux.netlink import NLA_F_NESTED, Request, Socket, attribute, attributes
 from wherry.record import Record

@@ -11,10 +11,9 @@ failure; only the last is asked for an acknowledgement. So a batch saves system 
 
 from __future__ import annotations
 
+import _socket
 import os
 import struct
-
-import _socket
 
 from wherry import trace
 from wherry.record import Record

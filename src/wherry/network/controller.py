@@ -22,7 +22,7 @@ import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from wherry.errors import Forbidden, InvalidArgument, Unavailable, Unsupported
+from wherry.errors import Conflict, Forbidden, InvalidArgument, Unavailable, Unsupported
 from wherry.network import host, networks, ruleset
 from wherry.network.book import Book
 from wherry.network.firewall import Firewall
@@ -34,6 +34,7 @@ from wherry.network.places import Places
 from wherry.network.ports import ANY_IPV4, Ports, PortUnavailable
 from wherry.network.proxy import protocol
 from wherry.network.proxy.single import listen
+from wherry.network.tenure import Tenure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,6 +61,7 @@ class Controller:
         self._book = Book(state_folder)
         self._creating = Lock()
         self._networks: tuple[Network, ...] = self._book.read()
+        self._tenure = Tenure()
         self._places = Places()
         self._firewall = Firewall(config, self._owner)
         self._links: Links | None = None
@@ -78,10 +80,14 @@ class Controller:
 
         Raises Conflict when another wherryd owns the bridge or the table, Unsupported for options that are not done.
         """
+        if self._config.iptables:
+            self._tenure.claim("firewall table", self._config.table)
+        if self._config.bridge != NO_BRIDGE:
+            self._tenure.claim("bridge", self._config.bridge)
+        self._links = Links(self._owner)
+        self._firewall.open(self._links.is_used)
         if self._proxy:
             self._proxy.prepare()
-        self._links = Links(self._owner)
-        self._firewall.open()
         if self._config.ip_forward and host.turn_on_forwarding():
             self._note("net.ipv4.ip_forward was off and has been switched on (--ip-forward): this host now forwards packets "
                        "between all of its networks")
@@ -123,6 +129,7 @@ class Controller:
         self._firewall.close()
         if self._links:
             self._links.close()
+        self._tenure.close()
 
     def warnings(self) -> tuple[str, ...]:
         """What the owner of the machine should know: forwarding switched on, rules put into a foreign chain, a missing nft."""
@@ -260,10 +267,15 @@ class Controller:
     # --- ports ---
 
     def publish(self, endpoint: Endpoint, requests: tuple[PortRequest, ...]) -> tuple[PublishedPort, ...]:
-        """Makes ports answer at the host, all or none. Raises PortUnavailable (an Internal), InvalidArgument, Unsupported."""
+        """Makes ports answer at the host, all or none; once in an endpoint's life.
+
+        Raises PortUnavailable (an Internal), InvalidArgument, Unsupported, Conflict for an endpoint that has ports already.
+        """
         network = self.network(endpoint.network_id)
         if not requests or network.internal or not endpoint.ipv4_address:
             return ()
+        if self._ports.of(endpoint.id):
+            raise Conflict(f"endpoint {endpoint.container_name} in network {network.name} has its ports published already")
         default = network.host_binding_ipv4 or self._config.default_bind_address
         default = "" if default == ANY_IPV4 else default
         published: list[PublishedPort] = []

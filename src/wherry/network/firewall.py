@@ -47,8 +47,12 @@ class Firewall:
         self._warnings: tuple[str, ...] = ()
         self._notes: tuple[str, ...] = ()
 
-    def open(self) -> None:
-        """Loads nft and looks whose table it is. Raises Conflict when it is another daemon's."""
+    def open(self, is_used: Callable[[str], bool]) -> None:
+        """Loads nft and looks whose table it is.
+
+        A table that a wherryd of another data root left is taken over, unless containers are still on one of its bridges
+        (`is_used`): Conflict.
+        """
         if not self._enabled:
             self._warnings = (("the firewall is not written (iptables=false): masquerading, published ports and isolation "
                               "are the owner's to set up, and a dropping forward chain stops containers' traffic"),)
@@ -69,9 +73,12 @@ class Firewall:
                   if "chain" in entry and entry["chain"]["table"] == self._table
                   and entry["chain"]["name"].startswith("owner-")]
         if owners and wanted not in owners:
-            self.close()
-            raise Conflict(f"the firewall table {self._table!r} belongs to another wherryd in this network namespace",
-                           hint=f"give this one its own --bridge and table name, or delete it: nft delete table ip {self._table}")
+            listed = self._nft.list_json(f"list set ip {self._table} bridges")
+            used = [name for entry in listed for name in entry.get("set", {}).get("elem", ()) if is_used(name)]
+            if used:
+                self.close()
+                raise Conflict(f"the firewall table {self._table} belongs to another wherryd whose containers run on "
+                               f"{', '.join(used)}", hint="stop them, or give this wherryd its own --bridge and table name")
 
     def close(self) -> None:
         """Lets go of nft; the rules stay."""

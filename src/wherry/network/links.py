@@ -96,11 +96,18 @@ class Links:
                 return f"{address.address}/{address.prefix_length}"
         return ""
 
+    def is_used(self, interface: str) -> bool:
+        """Whether a bridge is there and has ports."""
+        with self._lock:
+            found = rtnetlink.link(self._socket, interface)
+            return found is not None and self._has_ports(found)
+
     def ensure_bridge(self, network: Network, *, loopback: bool) -> bool:
         """Makes a network's bridge be there, up, with the gateway's address; whether it had to be made.
 
-        A bridge that somebody else made (no mark) is used as it is, as Docker does. Raises Conflict for one with another
-        daemon's mark, InvalidArgument for a link that is no bridge.
+        A bridge that somebody else made (no mark) is used as it is, as Docker does; one that a wherryd of another data root
+        left behind is taken over. Raises Conflict when that one's containers are still on it, InvalidArgument for a link that
+        is no bridge.
         """
         name, pool = network.interface, network.pools[0]
         with self._lock:
@@ -111,7 +118,7 @@ class Links:
                 assert found
                 is_new = True
             else:
-                self._check_bridge(found)
+                found = self._check_bridge(found)
                 is_new = False
             prefix_length = IPv4Network(pool.subnet).prefixlen
             present = [address for address in rtnetlink.addresses(self._socket)
@@ -237,12 +244,20 @@ class Links:
                 self._socket.run(rtnetlink.link_delete(found.index))
             raise
 
-    def _check_bridge(self, link: rtnetlink.Link) -> None:
+    def _check_bridge(self, link: rtnetlink.Link) -> rtnetlink.Link:
         if link.kind != "bridge":
             raise InvalidArgument(f"the interface {link.name} exists and is no bridge")
-        if link.alias.startswith(ALIAS_PREFIX) and link.alias != self.alias:
-            raise Conflict(f"the bridge {link.name} belongs to another wherryd ({link.alias.removeprefix(ALIAS_PREFIX)})",
-                           hint=f"give this one its own --bridge and table name, or remove it: ip link delete {link.name}")
+        if not link.alias.startswith(ALIAS_PREFIX) or link.alias == self.alias:
+            return link
+        if self._has_ports(link):
+            other = link.alias.removeprefix(ALIAS_PREFIX)
+            raise Conflict(f"containers of another wherryd ({other}) run on the bridge {link.name}",
+                           hint="stop them, or give this wherryd its own --bridge and table name")
+        self._socket.run(rtnetlink.link_set(link.index, alias=self.alias))
+        return link.replace(alias=self.alias)
+
+    def _has_ports(self, bridge: rtnetlink.Link) -> bool:
+        return any(link.master == bridge.index for link in rtnetlink.links(self._socket))
 
     def _run_unless_gone(self, request: Request) -> None:
         with self._lock:
