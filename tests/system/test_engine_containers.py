@@ -297,3 +297,12 @@ def test_bad_input(api) -> None:
     for method, path in (("POST", "/containers/x/start"), ("DELETE", "/containers/x"), ("GET", "/containers/x/logs?stdout=1"),
                          ("POST", "/containers/x/wait"), ("GET", "/exec/x/json")):
         assert "No such" in api.refused(method, path, 404)
+
+
+def test_removing_by_force_what_its_policy_starts_again_and_again(api) -> None:
+    for pause in (0.0, 0.05, 0.1, 0.15):
+        container = api.create("false", host={"RestartPolicy": {"Name": "always"}})
+        api.start(container)
+        time.sleep(pause)
+        api.ask("DELETE", f"/containers/{container}?force=1", status=204)
+        api.refused("GET", f"/containers/{container}/json", 404)

@@ -50,19 +50,20 @@ class Removal:
         """
         if container.state.status == "removing":
             raise states.refusal(container.id, "removing", "remove")
-        if force and container.state.running:
-            try:
-                await lifecycle.kill(container)
-            except (Conflict, NotFound):
-                pass  # it ended by itself
-        else:
-            states.check(container.id, container.state, "remove")
-        async with container.lock:
-            if self._containers.get(container.id) is not container:
-                if force:
-                    return  # it went by itself (--rm)
-                raise NotFound(f"No such container: {container.id}")
-            await self.remove_locked(container, volumes=volumes)
+        while True:
+            if force and container.state.running:
+                await _end(container, lifecycle)
+            else:
+                states.check(container.id, container.state, "remove")
+            async with container.lock:
+                if self._containers.get(container.id) is not container:
+                    if force:
+                        return  # it went by itself (--rm)
+                    raise NotFound(f"No such container: {container.id}")
+                if not (force and container.state.running):
+                    await self.remove_locked(container, volumes=volumes)
+                    return
+                # Its policy has started it again between the end and the lock.
 
     async def remove_locked(self, container: Container, *, volumes: bool = True) -> None:
         """Removes a container that does not run, whose lock is held."""
@@ -127,3 +128,10 @@ class Removal:
                     await self._volumes.remove(mount.name, force=True)
                 except Conflict:
                     continue  # another container has it by --volumes-from
+
+
+async def _end(container: Container, lifecycle: Lifecycle) -> None:
+    try:
+        await lifecycle.kill(container)
+    except (Conflict, NotFound):
+        pass  # it ended by itself

@@ -3,7 +3,7 @@
     thread   prepare       mounts, addresses, files, bundle                       (Premises)
     zygote   launch        the shim creates the container; its init waits
     thread   attach        interfaces and ports                                   (Connections; only with a network)
-    shim     start         the program is executed
+    shim     start         the program is executed; beside it
     thread   write         config.v2.json says that it runs
              events        network connect …, volume mount …, start
 
@@ -92,8 +92,13 @@ class Starter:
             connected = await self._attach(container, connected, shim)
             container.shim = shim
             container.endpoints, container.ports = connected.endpoints, connected.ports
-            await shim.start()
-            await self._write(container, running(container.record, shim.pid, connected, container.run_folder, time.time_ns()))
+            record = running(container.record, shim.pid, connected, container.run_folder, time.time_ns())
+            # Side by side: when the start fails, or the daemon dies between the two, the record is put right.
+            written = self._pool.run(self._records.write, record)
+            for outcome in await asyncio.gather(shim.start(), written, return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
+            container.record = record
         except BaseException:
             container.shim = None
             container.endpoints, container.ports = {}, {}

@@ -73,8 +73,10 @@ class Takeover:
         """Reads all containers and finds the shims of those that run. Networks are not touched yet."""
         for record, host in await self._pool.run_long(self._read):
             self._containers.add(Container(record, host, f"{self._run_folder}/{record.id}"))
+        occupied = frozenset(await self._pool.run(os.listdir, self._run_folder))
         for container in self._containers:
-            await self._find(container)
+            if container.id in occupied or container.state.running:
+                await self._find(container)
 
     async def settle(self) -> None:
         """With networks there: handles the ends that came meanwhile, and removes what belongs to nobody."""
@@ -123,6 +125,9 @@ class Takeover:
             if shim is not None:
                 await self._kill(shim, container.run_folder)
             return
+        if shim is not None and not shim.started and shim.exited is None:
+            await self._kill(shim, container.run_folder)  # the daemon died in the middle of its start
+            shim = None
         if shim is None or shim.exited is not None:
             exited = shim.exited if shim is not None else await self._pool.run(self._end_of, container)
             container.shim = shim
