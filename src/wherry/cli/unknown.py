@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.cli.command import PROGRAM
-from wherry.cli.index import GROUPS, members, top_level
+from wherry.cli.index import GROUPS, top_level
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def unknown_command(words: Sequence[str], streams: Streams, config: ConfigFile, 
             os.execve(program, [program, *words], {**environment, "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": PROGRAM})
     shown = " ".join(words[:2]) if name in GROUPS else name
     usage = f"\nUsage:  {PROGRAM} {name}\n" if name in GROUPS else ""
-    close = nearest(
-        words[1] if name in GROUPS else name,
-        [one for one, _ in (members(name) if name in GROUPS else top_level())] + list(GROUPS),
-    )
+    close = [] if name in GROUPS else nearest(name, [*(one for one, _ in top_level()), *GROUPS])
     hint = f"\nDid you mean this?\n{''.join(f'	{one}' + chr(10) for one in close)}" if close else ""
     where = f"{PROGRAM} {name}" if name in GROUPS else PROGRAM
     streams.error_line(f"{PROGRAM}: unknown command: {PROGRAM} {shown}\n{hint}{usage}\nRun '{where} --help' for more information")
@@ -69,8 +66,9 @@ def _is_plugin(path: str) -> bool:
 
 
 def nearest(word: str, names: Sequence[str]) -> list[str]:
-    """The names at a distance of at most two, or that begin with the word."""
-    return sorted({name for name in names if distance(word, name) <= 2 or (word and name.startswith(word))})
+    """The names that differ in a letter or two, or that begin with the word."""
+    most = min(2, len(word) // 3)
+    return sorted({name for name in names if distance(word, name) <= most or (len(word) > 1 and name.startswith(word))})
 
 
 def distance(left: str, right: str) -> int:

@@ -17,11 +17,11 @@ def attach(call: Invocation) -> int:
     container = client.get(f"/containers/{escape(call.arguments[0])}/json")
     state = container["State"]
     if not state["Running"]:
-        raise CommandFailed("cannot attach to a stopped container, start it first")
+        raise CommandFailed("You cannot attach to a stopped container, start it first")
     if state["Paused"]:
-        raise CommandFailed("cannot attach to a paused container, unpause it first")
+        raise CommandFailed("You cannot attach to a paused container, unpause it first")
     if state["Restarting"]:
-        raise CommandFailed("cannot attach to a restarting container, wait until it is running")
+        raise CommandFailed("You cannot attach to a restarting container, wait until it is running")
     keys = detach_keys(call)
     tty = bool(container["Config"]["Tty"])
     stdin = not options.on("no-stdin") and bool(container["Config"]["OpenStdin"])

@@ -39,7 +39,7 @@ VIEW = View(
         "UniqueSize": lambda item, _how: (
             "N/A" if item.get("SharedSize", -1) == -1 else size(item["Size"] - item["SharedSize"], 3)
         ),
-        "VirtualSize": lambda item, _how: size(item.get("VirtualSize") or item["Size"], 3),
+        "VirtualSize": lambda item, _how: size(item.get("VirtualSize") or item["Size"]),
     },
     headers={
         "ID": "IMAGE ID",

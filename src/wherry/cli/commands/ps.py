@@ -103,7 +103,8 @@ VIEW = View(
     go_type="*formatter.ContainerContext",
     complaints=("failed to parse template", "failed to execute template"),
     raw="container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
-    "state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n",
+    "state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels:"
+    " {{- if .Labels}} {{.Labels}}{{- end}}\nports: {{- if .Ports}} {{.Ports}}{{- end}}\n",
 )
 
 
@@ -128,7 +129,8 @@ def list_containers(call: Invocation) -> int:
         call.streams.out("".join(VIEW.fields["ID"](item, how) + "\n" for item in items))
         return 0
     table = (*VIEW.table, "Size") if size_wanted else VIEW.table
-    call.streams.out(render(VIEW, items, how, template, table))
+    view = VIEW.replace(raw=VIEW.raw + "size: {{.Size}}\n") if size_wanted else VIEW
+    call.streams.out(render(view, items, how, template, table))
     return 0
 
 

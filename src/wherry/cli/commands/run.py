@@ -45,7 +45,7 @@ def end_wait(answer: Response) -> int:
 def _check(call: Invocation, detached: bool) -> None:
     options = call.options
     if detached and options.many("attach"):
-        raise CommandFailed("conflicting options: cannot specify both --attach and --detach", 125, hinted=True)
+        raise CommandFailed("conflicting options: cannot specify both --attach and --detach")
     if not detached and options.on("tty") and attached(options, run=True)[0] and not call.streams.stdin_is_terminal:
         raise CommandFailed("the input device is not a TTY")
 
@@ -60,7 +60,10 @@ def run_container(call: Invocation) -> int:
     rows, columns = call.streams.size()
     if options.on("tty"):
         body["HostConfig"]["ConsoleSize"] = [rows, columns]
-    identifier = create(call, body)
+    try:
+        identifier = create(call, body)
+    except CommandFailed as wrong:
+        raise CommandFailed(wrong.message, 125, hinted=True) from None
     if detached:
         return _start_detached(call, identifier)
     place = f"/containers/{identifier}"

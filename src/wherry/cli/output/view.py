@@ -94,7 +94,7 @@ def render(view: View, items: Sequence[Any], how: How, template: str = "", table
     if wanted == "json":
         from wherry.cli.jsontext import dumps
 
-        return "".join(dumps(Row(view, item, how).template_json()) + "\n" for item in items)
+        return "".join(dumps(Row(view, item, how).template_json(), html=True) + "\n" for item in items)
     if wanted == "raw" and view.raw:
         template = view.raw
     return _templated(view, items, how, template)
@@ -105,7 +105,7 @@ def _templated(view: View, items: Sequence[Any], how: How, text: str) -> str:
     from wherry.cli.template import TemplateError, parse
 
     is_table = text.startswith("table")
-    body = _unescape(text[5:].strip() if is_table else text.strip())
+    body = _unescape(text[5:].strip(" ") if is_table else text.strip(" "))
     try:
         template = parse(body)
     except TemplateError as wrong:

@@ -24,7 +24,7 @@ def truth(value: Any) -> bool:
         return False
     if isinstance(value, str | list | dict | tuple):
         return len(value) > 0
-    return True
+    return not getattr(value, "is_nil", False)
 
 
 def _text(value: Any) -> str:
@@ -43,7 +43,8 @@ def to_json(value: Any) -> str:
     """`json`: Go's encoder without HTML escapes."""
     from wherry.cli.jsontext import dumps
 
-    return dumps(value.template_json() if hasattr(value, "template_json") else value)
+    row = getattr(value, "template_json", None)
+    return dumps(value) if row is None else dumps(row(), html=True)
 
 
 def split(text: Any, separator: Any) -> list[str]:
