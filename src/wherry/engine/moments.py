@@ -32,7 +32,7 @@ def _rfc3339(text: str) -> int:
     digits = tail[:len(tail) - len(tail.lstrip("0123456789"))]
     try:
         # A date alone, hours alone and a missing zone are allowed; without a zone it is the machine's.
-        moment = datetime.datetime.fromisoformat(head + tail[len(digits):])
-    except ValueError as error:
+        seconds = int(datetime.datetime.fromisoformat(head + tail[len(digits):]).timestamp())
+    except (ValueError, OverflowError) as error:
         raise InvalidArgument(f'failed to parse value as time or duration: "{text}"') from error
-    return int(moment.timestamp()) * 10**9 + int(digits[:9].ljust(9, "0"))
+    return seconds * 10**9 + int(digits[:9].ljust(9, "0"))
