@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from containers_by_api import Api, frames, read_until, until
-from wherryd_box import wherryd
+from wherryd_box import Connection, wherryd
 
 pytestmark = [pytest.mark.root, pytest.mark.net]
 
@@ -83,8 +83,9 @@ def test_exec(api) -> None:
         code, text = api.exec(container, "sh", "-c", "test -t 1 && echo tty", Tty=True)
         assert (code, text.strip()) == (0, "tty")
         code, text = api.exec(container, "nosuch")
-        assert (code, text) == (127, 'OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": '
-                                     "executable file not found in $PATH: unknown\r\n")
+        assert code == 127
+        assert text == ('OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": '
+                        "executable file not found in $PATH: unknown\r\n")
         made = api.ask("POST", f"/containers/{container}/exec", {"Cmd": ["sh", "-c", "echo x >/tmp/bg; sleep 1000"]}, 201)["Id"]
         api.ask("POST", f"/exec/{made}/start", {"Detach": True})
         until(lambda: api.exec(container, "cat", "/tmp/bg") == (0, "x\n"))
@@ -213,3 +214,15 @@ def test_export_and_commit(api) -> None:
         assert "is not a valid change command" in api.refused("POST", f"/commit?container={container}&changes=RUN%20x", 400)
     finally:
         api.remove(container)
+
+
+def test_those_who_attached_or_wait_hear_of_a_removal(api) -> None:
+    container = api.create("true")
+    waiting = Connection(api.daemon.path)
+    waiting.request("POST", f"/containers/{container}/wait?condition=next-exit")
+    answer = waiting.getresponse()  # the head comes at once: from here on the waiter is heard
+    with api.hijacked(f"/containers/{container}/attach?stream=1&stdout=1") as (stream, early):
+        api.ask("DELETE", f"/containers/{container}", status=204)
+        assert early + stream.recv(10) == b""
+    assert json.loads(answer.read()) == {"StatusCode": 0}
+    waiting.close()

@@ -7,6 +7,7 @@ container's lock; whoever only reads takes them as they are, without a lock.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,6 +91,12 @@ class Container:
         if self.shim is None:
             raise AssertionError(f"container {self.id} runs without a shim")
         return self.shim
+
+    def release_held(self) -> None:
+        """Lets go of the clients that attached to a container which does not come to run."""
+        for _, fd in self.held:
+            os.close(fd)
+        self.held.clear()
 
     def exited(self) -> asyncio.Future[Ended]:
         """Is done when it next ends, or fails to start for good."""

@@ -80,6 +80,8 @@ class Removal:
         self._forget(container.id)
         await self._remove_volumes(container, anonymous=volumes)
         self._events.publish("container", "destroy", container.id, container.attributes())
+        container.release_held()
+        container.tell_exited(Ended(container.state.exit_code))
         container.tell_removed(Ended(container.state.exit_code))
 
     async def prune(self, filters: Filters) -> tuple[list[str], int]:

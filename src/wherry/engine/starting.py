@@ -164,9 +164,7 @@ class Starter:
 
     async def _failed(self, container: Container, error: BaseException) -> None:
         """Writes down why it does not run, and lets go of those who had attached to it."""
-        for _, fd in container.held:
-            os.close(fd)
-        container.held.clear()
+        container.release_held()
         message, was = _message(error), container.state.status
         state = states.move(container.id, container.state, "fail", exit_code=_exit_code(error), error=message)
         record = replace(container.record, state=state, network_settings=disconnected_record(container.record.network_settings))
