@@ -24,6 +24,7 @@ from wherry.engine.connections import Connected, disconnected_record
 from wherry.engine.container import Ended
 from wherry.engine.records import timestamp
 from wherry.engine.restart import Backoff, next_start
+from wherry.errors import WherryError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -102,8 +103,11 @@ class Ender:
             container.tell_exited(Ended(state.exit_code))
 
     async def write(self, container: Container, record: Record) -> None:
-        """Writes a record and then holds it."""
-        await self._pool.run(self._records.write, record)
+        """Writes a record of what has happened, and then holds it: a full disk must not keep a container from being killed."""
+        try:
+            await self._pool.run(self._records.write, record)
+        except OSError as error:
+            log.error("container %s: its state cannot be written down: %s", container.id, error)
         container.record = record
 
     def _next(self, container: Container, exited: Exited) -> Backoff | None:
@@ -114,8 +118,15 @@ class Ender:
                           stopped_by_hand=container.record.has_been_manually_stopped)
 
     def _give_back(self, record: Record, connected: Connected) -> None:
-        self._connections.release(connected)
-        self._records.write(record)
+        """Neither a full disk nor a network that resists may keep a container from having ended."""
+        try:
+            self._connections.release(connected)
+        except (WherryError, OSError) as error:
+            log.error("container %s: its networks are not given back: %s", record.id, error)
+        try:
+            self._records.write(record)
+        except OSError as error:
+            log.error("container %s: its end cannot be written down: %s", record.id, error)
 
     async def _start_later(self, container: Container, backoff: Backoff) -> None:
         await asyncio.sleep(backoff.pause_s)

@@ -66,10 +66,11 @@ class Premises:
 
     def vacate(self, container: Container) -> None:
         """Gives back everything but the network, which `Connections.release` has done before."""
-        self._volumes.give_back(container)
-        self._layers.unmount(container.id)
-        self._bundles.unmount(container)
-        shutil.rmtree(container.run_folder, ignore_errors=True)
+        with ExitStack() as leaving:  # each of these also when one of the others fails
+            leaving.callback(shutil.rmtree, container.run_folder, ignore_errors=True)
+            leaving.callback(self._bundles.unmount, container)
+            leaving.callback(self._layers.unmount, container.id)
+            leaving.callback(self._volumes.give_back, container)
 
     def _write_files(self, container: Container, connected: Connected) -> None:
         """Writes hostname, hosts and resolv.conf, which the container sees under /etc."""
