@@ -34,6 +34,8 @@ class Api:
         return [
             Route("GET", "/_ping", self.ping),
             Route("HEAD", "/_ping", self.ping),
+            Route("GET", "/now", self.ping, at_once=Response(200, b"now")),
+            Route("HEAD", "/now", self.ping, at_once=Response(200, b"now")),
             Route("POST", "/echo", self.echo),
             Route("POST", "/count", self.count),
             Route("POST", "/count/file", self.count_file),
@@ -201,6 +203,42 @@ def test_keep_alive_and_pipelining_answer_in_order(tmp_path: Any) -> None:
         assert (await client.answer())[2] == b'{"n":0}\n{"n":1}\n{"n":2}\n'
         status, headers = await client.head()
         assert (status, headers["content-length"], headers["server"]) == (200, "2", "test")
+
+    run(tmp_path, script)
+
+
+def test_answers_at_once_keep_their_place(tmp_path: Any) -> None:
+    async def script(api: Api, client: Client) -> None:
+        now, ping = b"GET /v1.41/now HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.send(now + ping + now + b"GET /now HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + ping)
+        for expected in (b"now", b"OK", b"now", b"now", b"OK"):
+            assert (await client.answer())[2] == expected
+        client.send(b"HEAD /now HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.head())[1]["content-length"] == "3"
+        client.send(b"GET /v9.9/now HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.answer())[0] == 400
+        client.send(now[:-2] + b"Connection: close\r\n\r\n")
+        assert (await client.answer())[2] == b"now"
+        assert await client.reader.read() == b""
+
+    run(tmp_path, script)
+
+
+def test_a_client_that_asks_without_reading_does_not_grow_the_daemon(tmp_path: Any) -> None:
+    async def script(api: Api, client: Client) -> None:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        request = b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+        client.writer.transport.set_write_buffer_limits(0)
+        for _ in range(200):
+            client.send(request)
+            try:
+                async with asyncio.timeout(0.2):
+                    await client.writer.drain()
+            except TimeoutError:
+                break  # it is not read from any more
+        else:
+            pytest.fail("all of it was read")
+        client.writer.transport.abort()
 
     run(tmp_path, script)
 

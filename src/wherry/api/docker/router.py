@@ -19,7 +19,7 @@ from wherry.errors import InvalidArgument, NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wherry.api.docker.http import Answer, Handler, Request, Version
+    from wherry.api.docker.http import Answer, Handler, Request, Response, Version
 
 OLDEST: Version = (1, 24)
 NEWEST: Version = (1, 50)
@@ -31,15 +31,18 @@ _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 class Route:
     """One operation of the API. Raises ValueError for a pattern that does not start with a slash."""
 
-    __slots__ = ("handler", "method", "pattern", "since")
+    __slots__ = ("at_once", "handler", "method", "pattern", "since")
 
-    def __init__(self, method: str, pattern: str, handler: Handler, *, since: Version = OLDEST) -> None:
+    def __init__(self, method: str, pattern: str, handler: Handler, *, since: Version = OLDEST,
+                 at_once: Response | None = None) -> None:
+        """`at_once` is the answer, whatever the request says, where there is such a thing."""
         if not pattern.startswith("/"):
             raise ValueError(f"the route {pattern!r} does not start with a slash")
         self.method = method
         self.pattern = pattern
         self.handler = handler
         self.since = since
+        self.at_once = at_once
 
     def __repr__(self) -> str:
         return f"Route({self.method} {self.pattern})"
@@ -52,15 +55,24 @@ class Router:
         self.routes = tuple(routes)
         self._fixed: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        # With every version's prefix, so that it is found by one look-up.
+        self._at_once: dict[tuple[str, str], Response] = {}
         for route in self.routes:
             if "{" in route.pattern:
                 self._patterns.append((_compile(route.pattern), route))
             else:
                 self._fixed.setdefault((route.method, route.pattern), route)
+                if route.at_once is not None:
+                    for prefix in ("", *(f"/v{spell((1, minor))}" for minor in range(OLDEST[1], NEWEST[1] + 1))):
+                        self._at_once[route.method, prefix + route.pattern] = route.at_once
 
     async def __call__(self, request: Request) -> Answer:
         """Fills in the request's version and parameters and calls the handler."""
         return await self.find(request).handler(request)
+
+    def at_once(self, method: str, path: str) -> Response | None:
+        """The answer of a route that has one ready; `path` is as it was sent, with the version's prefix."""
+        return self._at_once.get((method, path))
 
     def find(self, request: Request) -> Route:
         """The route of a request, whose `path`, `version` and `parameters` are set by this.

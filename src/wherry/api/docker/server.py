@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from wherry.api.docker.http import Answer, Request
+    from wherry.api.docker.http import Answer, Request, Response
+    from wherry.api.docker.router import Router
 
 BACKLOG = 1024
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -28,8 +29,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Server:
     """Serves one router on any number of listening sockets."""
 
-    def __init__(self, handle: Callable[[Request], Awaitable[Answer]], headers: tuple[tuple[str, str], ...]) -> None:
-        self._handle = handle
+    def __init__(self, router: Router, headers: tuple[tuple[str, str], ...]) -> None:
+        self._router = router
         self._fixed = headers
         self._dated: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
         self._connections: set[Connection] = set()
@@ -82,7 +83,11 @@ class Server:
 
     def handle(self, request: Request) -> Awaitable[Answer]:
         """The router's answer."""
-        return self._handle(request)
+        return self._router(request)
+
+    def at_once(self, method: str, path: str) -> Response | None:
+        """The router's answer to a request that needs no waiting."""
+        return self._router.at_once(method, path)
 
     def opened(self, connection: Connection) -> None:
         """A client has connected."""

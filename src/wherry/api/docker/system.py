@@ -26,8 +26,8 @@ def routes(engine: Engine) -> list[Route]:
     """The routes of this resource."""
     system = System(engine)
     return [
-        Route("GET", "/_ping", system.ping),
-        Route("HEAD", "/_ping", system.ping),
+        Route("GET", "/_ping", system.ping, at_once=system.pong),
+        Route("HEAD", "/_ping", system.ping, at_once=system.pong),
         Route("GET", "/version", system.version),
         Route("GET", "/info", system.info),
         Route("POST", "/auth", system.auth),
@@ -43,12 +43,12 @@ class System:
         self._engine = engine
         headers = (("Builder-Version", "1"), ("Cache-Control", "no-cache, no-store, must-revalidate"), ("Pragma", "no-cache"),
                    ("Swarm", "inactive"))
-        self._pong = Response(200, b"OK", "text/plain; charset=utf-8", headers)
+        self.pong = Response(200, b"OK", "text/plain; charset=utf-8", headers)
 
     async def ping(self, request: Request) -> Answer:
         """That the daemon is there; how to speak with it is in the headers."""
         del request
-        return self._pong
+        return self.pong
 
     async def options(self, request: Request) -> Answer:
         """Nothing, for whoever asks in advance, as dockerd answers."""
