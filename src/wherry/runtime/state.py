@@ -68,8 +68,10 @@ class Saved(Record):
         return {"version": FORMAT, "ociVersion": VERSION, **document}
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Saved:
+    def from_json(cls, document: Any) -> Saved:
         """The value of state.json. Unsupported for another version, DataLoss when fields are missing."""
+        if not isinstance(document, dict):
+            raise DataLoss("state.json is not an object")
         if document.get("version") != FORMAT:
             raise Unsupported(f"state.json has version {document.get('version')!r}, this runtime reads {FORMAT}")
         values = {name: document[name] for name in cls._fields if name in document}
