@@ -1,24 +1,49 @@
-"""A running container's control group: frozen, limited, asked what was used. Synchronous, for worker threads."""
+"""A running container's control group: frozen, limited, asked what was used. Synchronous, for worker threads.
+
+Only `expect_start` belongs to the event loop: it has the kernel's lock of cgroup moves woken while a start is prepared.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from wherry.engine.spec.resources import resources
 from wherry.linux import cgroup
+from wherry.linux.cgroup.movelock import MoveLock
 
 if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.model import HostConfig
     from wherry.engine.options import EngineOptions
+    from wherry.engine.pool import Pool
     from wherry.linux.cgroup.stats import Stats
+
+# How long the lock is safely awake once it was asked to be.
+AWAKE_S = 0.008
 
 
 class Cgroups:
     """The control groups of one engine's containers."""
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, pool: Pool) -> None:
         self._options = options
+        self._pool = pool
+        self._move_lock = MoveLock()
+        self._woken_s = 0.0
+
+    def expect_start(self) -> None:
+        """Says that a container will start soon; returns at once."""
+        now = time.monotonic()
+        if self._move_lock.sleeps and now - self._woken_s > AWAKE_S:
+            self._woken_s = now
+            self._pool.start(self._wake)
+
+    def _wake(self) -> None:
+        try:
+            self._move_lock.wake()
+        except OSError:  # a cgroup that is not ours to write: the start waits itself, as without this
+            self._woken_s = float("inf")
 
     def path(self, container: Container) -> str:
         """`/wherry/<id>`, or `slice:wherry:<id>` with systemd; what the container's config says too."""

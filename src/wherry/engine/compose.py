@@ -37,6 +37,7 @@ from wherry.engine.info import Info
 from wherry.engine.lifecycle import Lifecycle
 from wherry.engine.listing import Listing
 from wherry.engine.memberships import Memberships
+from wherry.engine.namefiles import NameFiles
 from wherry.engine.networks import Networks
 from wherry.engine.pool import Pool
 from wherry.engine.premises import Premises
@@ -103,18 +104,18 @@ class Engine:
         self.controller = Controller(f"{data}/network/files", network_config(options), proxy)
         self.connections = Connections(self.controller, zygote, loop, options.dns)
         self.controller.open_sandbox = self.connections.opener(self.containers)
-        self.networks = Networks(pool=pool, events=self.events, containers=self.containers, controller=self.controller)
+        self.networks = Networks(pool=pool, events=self.events, controller=self.controller)
+        names = NameFiles(self.connections, options)
         self.memberships = Memberships(pool=pool, events=self.events, containers=self.containers, records=self.records,
-                                       connections=self.connections, controller=self.controller)
+                                       connections=self.connections, controller=self.controller, names=names)
         # -- containers
         self.afterwards = Afterwards()
         roots, mounts = Roots(self.layers), VolumeMounts(self.volumes, self.layers)
-        self.cgroups = Cgroups(options)
+        self.cgroups = Cgroups(options, pool)
         self.listing = Listing(self.containers, self.images.descendants)
         self.execs = Execs(pool=pool, events=self.events, roots=roots, facts=facts, options=options)
         self.health = Health(pool=pool, records=self.records, execs=self.execs, events=self.events, spawn=tasks.spawn)
-        premises = Premises(self.layers, self.connections, mounts, BundleMaker(options, facts, self.containers, self.records),
-                            options)
+        premises = Premises(self.layers, self.connections, mounts, BundleMaker(options, facts, self.containers, self.records), names)
         self.removal = Removal(pool=pool, records=self.records, layers=self.layers, volumes=self.volumes,
                                containers=self.containers, events=self.events, afterwards=self.afterwards,
                                forget=self.listing.forget)
@@ -131,7 +132,8 @@ class Engine:
                                    connections=self.connections)
         self.creator = Creator(pool=pool, records=self.records, containers=self.containers, events=self.events,
                                images=self.images, layers=self.layers, volumes=mounts, connections=self.connections,
-                               options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder)
+                               options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder,
+                               expect_start=self.cgroups.expect_start)
         self.takeover = Takeover(pool=pool, records=self.records, containers=self.containers, layers=self.layers, volumes=mounts,
                                  cgroups=self.cgroups, ender=ender, run_folder=run_folder, on_event=shim_events.heard,
                                  start=self.lifecycle.start_locked, watch=self.health.watch)

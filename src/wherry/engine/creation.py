@@ -28,7 +28,7 @@ from wherry.engine.spec.defaults import adapt
 from wherry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wherry.engine.afterwards import Afterwards
     from wherry.engine.connections import Connections
@@ -54,7 +54,8 @@ class Creator:
 
     def __init__(self, *, pool: Pool, records: Records, containers: Containers, events: Events, images: Images,
                  layers: ContainerLayers, volumes: VolumeMounts, connections: Connections, options: EngineOptions,
-                 facts: Facts, afterwards: Afterwards, run_folder: str) -> None:
+                 facts: Facts, afterwards: Afterwards, run_folder: str, expect_start: Callable[[], None]) -> None:
+        """`expect_start()` is told of each container that is made: most are started at once."""
         self._pool = pool
         self._records = records
         self._containers = containers
@@ -67,6 +68,7 @@ class Creator:
         self._facts = facts
         self._afterwards = afterwards
         self._run_folder = run_folder
+        self._expect_start = expect_start
 
     async def create(self, name: str, config: ContainerConfig, host: HostConfig, networking: NetworkingConfig | None, *,
                      version: Version, platform: Platform | None = None) -> tuple[Container, tuple[str, ...]]:
@@ -76,6 +78,7 @@ class Creator:
         Unsupported; nothing is left behind then.
         """
         self._afterwards.busy()
+        self._expect_start()
         image = self._images.find(config.image, platform) if config.image else None
         chain_id = image.config.chain_id if image else ""
         config = merged(config, self._images.container_config(image) if image else ContainerConfig())

@@ -59,6 +59,7 @@ class Lifecycle:
 
     async def start_locked(self, container: Container) -> None:
         """Starts a container whose lock is held; also after a pause of its restart policy and when the daemon starts."""
+        self._cgroups.expect_start()
         try:
             await self._starter.start(container)
         except NotModified:

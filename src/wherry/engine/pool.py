@@ -34,6 +34,10 @@ class Pool:
         """The result of a call that takes milliseconds. Raises what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._short, partial(function, *args, **kwargs))
 
+    def start(self, function: Callable[[], None]) -> None:
+        """Has a call made that nobody waits for; it handles its own errors."""
+        self._short.submit(function)
+
     async def run_long(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of a call that may take seconds or minutes. Raises what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._long, partial(function, *args, **kwargs))
