@@ -13,7 +13,6 @@ from wherry.errors import Forbidden, InvalidArgument, WherryError
 from wherry.network.inspect import network_resource
 
 if TYPE_CHECKING:
-    from wherry.engine.containers import Containers
     from wherry.engine.events import Events
     from wherry.engine.filters import Filters
     from wherry.engine.pool import Pool
@@ -28,10 +27,9 @@ DEFAULT_NAMES = ("bridge", "host", "none")
 class Networks:
     """The networks of one engine."""
 
-    def __init__(self, *, pool: Pool, events: Events, containers: Containers, controller: Controller) -> None:
+    def __init__(self, *, pool: Pool, events: Events, controller: Controller) -> None:
         self._pool = pool
         self._events = events
-        self._containers = containers
         self._controller = controller
 
     def get(self, name_or_id: str) -> Network:
@@ -51,15 +49,9 @@ class Networks:
             if (filters.is_exact_or_absent("driver", network.driver) and filters.is_exact_or_absent("scope", network.scope)
                     and _begins(filters, network.id) and filters.matches("name", network.name)
                     and filters.labels_match(dict(network.labels)) and filters.is_exact_or_absent("type", kind)
-                    and (dangling is None or dangling == (kind == "custom" and not self.users(network)))):
+                    and (dangling is None or dangling == (kind == "custom" and not self._controller.endpoints(network.id)))):
                 found.append(network)
         return found
-
-    def users(self, network: Network) -> list[str]:
-        """The ids of the containers that are to be on a network, running or not."""
-        return [container.id for container in self._containers
-                if any(one.network_id == network.id or (not one.network_id and name == network.name)
-                       for name, one in (container.record.network_settings.networks or {}).items())]
 
     def as_json(self, network: Network, *, with_containers: bool) -> dict[str, Any]:
         """A network as the newest API answers it."""
@@ -80,13 +72,13 @@ class Networks:
         self._tell("destroy", network)
 
     async def prune(self, filters: Filters) -> list[str]:
-        """Removes the networks that no container is on; their names."""
+        """Removes the networks that no running container is on; their names."""
         filters.check(PRUNE_FILTERS)
         until = min((parse_moment(text) for text in filters.values("until")), default=None)
         removed = []
         for network in self._controller.networks():
             labels = dict(network.labels)
-            if (network.is_default or self.users(network) or not filters.labels_match(labels)
+            if (network.is_default or self._controller.endpoints(network.id) or not filters.labels_match(labels)
                     or not filters.no_label_matches(labels)
                     or (until is not None and nanoseconds(network.created_at) > until)):
                 continue

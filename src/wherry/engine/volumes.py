@@ -304,7 +304,8 @@ def _remove(root: str, name: str) -> None:
     going = f"{root}/.{secrets.token_hex(8)}{HALF}"
     os.rename(place, going)
     sync_folder(root)
-    shutil.rmtree(going)
+    # The volume is gone; what cannot be removed (an immutable file) is tried again at each start.
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def _mount(volume: Volume, device: volume_options.Device) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wherry.api.docker.status import message_of
 from wherry.errors import Cancelled, WherryError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def encode(value: dict[str, Any]) -> bytes:
 
 def error_line(error: BaseException) -> dict[str, Any]:
     """The line that says what went wrong."""
-    message = error.message if isinstance(error, WherryError) else str(error)
+    message = message_of(error)
     return {"errorDetail": {"message": message}, "error": message}
 
 
