@@ -306,3 +306,19 @@ def test_removing_by_force_what_its_policy_starts_again_and_again(api) -> None:
         time.sleep(pause)
         api.ask("DELETE", f"/containers/{container}?force=1", status=204)
         api.refused("GET", f"/containers/{container}/json", 404)
+
+
+def test_a_container_that_joins_a_network_knows_its_names(api) -> None:
+    api.ask("POST", "/networks/create", {"Name": "joined"}, 201)
+    try:
+        with api.running(name="there", host={"NetworkMode": "joined"}), api.running(host={"NetworkMode": "bridge"}) as container:
+            assert api.exec(container, "ping", "-c1", "-W1", "there")[0] == 1
+            api.ask("POST", "/networks/joined/connect", {"Container": container})
+            assert api.exec(container, "cat", "/etc/resolv.conf")[1].startswith("nameserver 127.0.0.11\n")
+            assert api.exec(container, "ping", "-c1", "-W5", "there")[0] == 0
+            address = api.inspect(container)["NetworkSettings"]["Networks"]["joined"]["IPAddress"]
+            assert f"{address}\t{container[:12]}\n" in api.exec(container, "cat", "/etc/hosts")[1]
+            api.ask("POST", "/networks/joined/disconnect", {"Container": container})
+            assert address not in api.exec(container, "cat", "/etc/hosts")[1]
+    finally:
+        api.ask("DELETE", "/networks/joined", status=204)

@@ -115,7 +115,8 @@ class Engine:
         self.listing = Listing(self.containers, self.images.descendants)
         self.execs = Execs(pool=pool, events=self.events, roots=roots, facts=facts, options=options)
         self.health = Health(pool=pool, records=self.records, execs=self.execs, events=self.events, spawn=tasks.spawn)
-        premises = Premises(self.layers, self.connections, mounts, BundleMaker(options, facts, self.containers, self.records), names)
+        bundles = BundleMaker(options, facts, self.containers, self.records)
+        premises = Premises(self.layers, self.connections, mounts, bundles, names)
         self.removal = Removal(pool=pool, records=self.records, layers=self.layers, volumes=self.volumes,
                                containers=self.containers, events=self.events, afterwards=self.afterwards,
                                forget=self.listing.forget)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.containers import Containers
     from wherry.engine.events import Events
+    from wherry.engine.namefiles import NameFiles
     from wherry.engine.pool import Pool
     from wherry.engine.records import EndpointRecord, Record, Records
     from wherry.network.controller import Controller
@@ -39,13 +40,14 @@ class Memberships:
     """Changes which networks a container is on."""
 
     def __init__(self, *, pool: Pool, events: Events, containers: Containers, records: Records, connections: Connections,
-                 controller: Controller) -> None:
+                 controller: Controller, names: NameFiles) -> None:
         self._pool = pool
         self._events = events
         self._containers = containers
         self._records = records
         self._connections = connections
         self._controller = controller
+        self._names = names
 
     async def connect(self, container_reference: str, network_reference: str, settings: EndpointSettings | None) -> None:
         """Raises NotFound, Conflict, Forbidden (it is on that network), InvalidArgument, Unsupported, Unavailable."""
@@ -128,6 +130,7 @@ class Memberships:
     def _keep(self, container: Container, record: Record, connected: Connected) -> None:
         if container.shim is not None:
             write_state(container.run_folder, connected)
+            self._names.refresh(container)
         self._records.write_durably(record, container.host)
 
     def _tell(self, action: str, container: Container, network: Network) -> None:

@@ -61,8 +61,8 @@ ELSEWHERE = {
     "image": "creation", "volumes": "mounts", "network_disabled": "connections", "stop_signal": "lifecycle",
     "stop_timeout": "lifecycle", "labels": "merge", "shell": "merge", "on_build": "merge",
     "binds": "mounts", "log_config": "logconfig", "port_bindings": "connections", "restart_policy": "creation",
-    "auto_remove": "ending", "volume_driver": "mounts", "volumes_from": "mounts", "dns": "premises", "dns_options": "premises",
-    "dns_search": "premises", "extra_hosts": "premises", "group_add": "bundle", "publish_all_ports": "connections",
+    "auto_remove": "ending", "volume_driver": "mounts", "volumes_from": "mounts", "dns": "namefiles", "dns_options": "namefiles",
+    "dns_search": "namefiles", "extra_hosts": "namefiles", "group_add": "bundle", "publish_all_ports": "connections",
     "runtime": "starting", "mounts": "mounts", "cgroup_parent": "cgroups",
 }
 # Kept and shown; whoever starts the container asks to be attached, or writes the file, himself. Docker's daemon does as much.

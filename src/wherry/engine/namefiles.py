@@ -1,0 +1,86 @@
+"""hostname, hosts and resolv.conf of a container: written at each start, and mended when it joins or leaves a network.
+
+They are mounted into the container one by one, so what is mended while it runs is written into the same file: a renamed
+one would not be seen inside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.engine.connections import Connected
+from wherry.linux.file import replace as replace_file
+from wherry.network import files
+
+if TYPE_CHECKING:
+    from wherry.engine.connections import Connections
+    from wherry.engine.container import Container
+    from wherry.engine.options import EngineOptions
+
+
+class NameFiles:
+    """Writes the files by which a container knows names. Synchronous, for worker threads."""
+
+    def __init__(self, connections: Connections, options: EngineOptions) -> None:
+        self._connections = connections
+        self._options = options
+
+    def write(self, container: Container, connected: Connected) -> None:
+        """All three, for a container that starts."""
+        record = container.record
+        _replace(record.hostname_path, files.hostname(record.config.hostname))
+        _replace(record.hosts_path, self._hosts(container, connected))
+        _replace(record.resolv_conf_path, self._resolv_conf(container, connected))
+
+    def refresh(self, container: Container) -> None:
+        """Hosts and resolv.conf of a running container whose networks have changed."""
+        record, connected = container.record, Connected(container.endpoints)
+        _overwrite(record.hosts_path, self._hosts(container, connected))
+        _overwrite(record.resolv_conf_path, self._resolv_conf(container, connected))
+
+    def _hosts(self, container: Container, connected: Connected) -> str:
+        config, host = container.record.config, container.host
+        gateway = self._gateway(connected)
+        if host.network_mode == "host":
+            return _read("/etc/hosts") + _extra(host.extra_hosts or (), gateway)
+        addresses = [one.ipv4_address for one in connected.endpoints.values() if one.ipv4_address]
+        return files.hosts(config.hostname, config.domainname, addresses, host.extra_hosts or (), (), gateway)
+
+    def _resolv_conf(self, container: Container, connected: Connected) -> str:
+        host, options = container.host, self._options
+        embedded = any(self._connections.has_dns(network_id) for network_id in connected.endpoints)
+        return files.resolv_conf(
+            files.parse_resolv_conf(_read("/etc/resolv.conf")), embedded=embedded, dns=host.dns or options.dns,
+            search=host.dns_search or options.dns_search, options=host.dns_options or options.dns_options)
+
+    def _gateway(self, connected: Connected) -> str:
+        """What `host-gateway` stands for: the daemon's option, else the default bridge's own address."""
+        return self._options.host_gateway_ip or self._connections.default_gateway() or next(
+            (one.ipv4_gateway for one in connected.endpoints.values() if one.ipv4_gateway), "")
+
+
+def _extra(hosts: tuple[str, ...], gateway: str) -> str:
+    lines = []
+    for text in hosts:
+        name, _, address = text.partition("=" if "=" in text else ":")
+        lines.append(f"{gateway if address == 'host-gateway' else address}\t{name}\n")
+    return "".join(lines)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _replace(path: str, text: str) -> None:
+    replace_file(path, text.encode("utf-8", "surrogateescape"), 0o644)
+
+
+def _overwrite(path: str, text: str) -> None:
+    """Writes into the file that is there: it is small, so a reader sees the old or the new text, or for a moment none."""
+    with open(path, "r+b") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.truncate()
