@@ -3,10 +3,14 @@
 The doors to the kernel call `step(...)`; it does nothing until a program that wants to watch calls
 `watch(sink)`. This is the one piece of module-level state in the house: a sink per process, because
 what is traced is the process.
+
+`WHERRY_TRACE=<file>` in wherryd's environment is that switch for containers: the zygote's children, shims and inits, append
+their steps to the file, a line each: process, seconds, operation, subject.
 """
 
 from __future__ import annotations
 
+import os
 import time
 
 TYPE_CHECKING = False
@@ -28,3 +32,16 @@ def step(operation: str, subject: str = "") -> None:
     """Says that an operation is about to be done, if anybody watches."""
     if _sink is not None:
         _sink(time.monotonic(), operation, subject)
+
+
+def watch_as_environment_says() -> None:
+    """Appends all further steps of this process and its forks to the file that WHERRY_TRACE names, if it does."""
+    path = os.environ.get("WHERRY_TRACE")
+    if not path:
+        return
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def write(moment: float, operation: str, subject: str) -> None:
+        os.write(file, f"{os.getpid()} {moment:.6f} {operation} {subject}\n".encode("utf-8", "surrogateescape"))
+
+    watch(write)

@@ -46,7 +46,7 @@ def spawn_zygote(control_fd: int, stderr_fd: int = 2) -> int:
         "PYTHONHOME": sys.base_prefix,
         "PYTHONDONTWRITEBYTECODE": "1", **_MALLOC,
     }
-    for name in ("XDG_RUNTIME_DIR", "DBUS_SYSTEM_BUS_ADDRESS", "NOTIFY_SOCKET", "LANG"):
+    for name in ("XDG_RUNTIME_DIR", "DBUS_SYSTEM_BUS_ADDRESS", "NOTIFY_SOCKET", "LANG", "WHERRY_TRACE"):
         if name in os.environ:
             environment[name] = os.environ[name]
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

@@ -16,6 +16,7 @@ import gc
 import os
 import sys
 
+from wherry import trace
 from wherry.linux import process, syscall
 from wherry.shim import packets, protocol
 
@@ -62,6 +63,7 @@ def main(control_fd: int) -> NoReturn:
     code = 0
     try:
         preload()
+        trace.watch_as_environment_says()
         process.set_title("wherry-zygote")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
