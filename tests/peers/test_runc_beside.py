@@ -108,7 +108,9 @@ def test_inside_it_looks_the_same(bundle: Path) -> None:
     configure(bundle, "sh", "-c", look)
     ours, theirs = both(bundle, ("run", "x"))
     times = [[re.sub(r"[A-Z][a-z]{2} +\d+ \d+:\d+", "", line) for line in text.splitlines()] for _, text in (ours[0], theirs[0])]
-    assert [sorted(lines) for lines in times][0] == sorted(times[1])
+    # Asked to be read-only, the tmpfs over the v1 hierarchies is left writable by runc 1.1; ours is as asked.
+    theirs_as_asked = [line.replace("(rw,", "(ro,") if line.startswith("tmpfs on /sys/fs/cgroup ") else line for line in times[1]]
+    assert sorted(times[0]) == sorted(theirs_as_asked)
 
 
 @pytest.mark.parametrize("flag", [(), ("--rootless",)])
@@ -224,14 +226,15 @@ def test_under_dockerd(bundle: Path) -> None:
             subprocess.run([*docker, "import", "-", "b"], stdin=tar.stdout, check=True, capture_output=True)
         run = [*docker, "run", "--network", "none"]
         assert tool(*run, "--rm", "b", "sh", "-c", "echo hello; exit 3") == (3, "hello\n")
-        assert tool(*run, "-d", "--name", "p", "b", "sleep", "1000")[0] == 0
-        assert tool(*docker, "exec", "p", "sh", "-c", "echo there; exit 4") == (4, "there\n")
-        for command in ("exec -it p", "run --rm --network none -it b"):
+        code, text = tool(*run, "-d", "--name", "box", "b", "sleep", "1000")
+        assert code == 0, text
+        assert tool(*docker, "exec", "box", "sh", "-c", "echo there; exit 4") == (4, "there\n")
+        for command in ("exec -it box", "run --rm --network none -it b"):
             text = in_terminal(" ".join(docker) + f" {command} sh -c 'tty; exit 5'")[1]
             assert "/dev/pts/0" in text
-        assert tool(*docker, "update", "-m", "64m", "--memory-swap", "128m", "p")[0] == 0
-        assert tool(*docker, "pause", "p")[0] == tool(*docker, "unpause", "p")[0] == 0
-        assert tool(*docker, "stop", "-t", "0", "p")[0] == tool(*docker, "start", "p")[0] == tool(*docker, "rm", "-f", "p")[0] == 0
+        assert tool(*docker, "update", "-m", "64m", "--memory-swap", "128m", "box")[0] == 0
+        assert tool(*docker, "pause", "box")[0] == tool(*docker, "unpause", "box")[0] == 0
+        assert tool(*docker, "stop", "-t", "0", "box")[0] == tool(*docker, "start", "box")[0] == tool(*docker, "rm", "-f", "box")[0] == 0
         for program, code, message in (
             ("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH: unknown'),
             ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied: unknown'), ("/etc", 126, 'exec: "/etc": is a directory: unknown'),

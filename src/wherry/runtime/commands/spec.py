@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.errors import Conflict, InvalidArgument
+from wherry.linux import cgroup
 from wherry.oci import jsontext
 from wherry.oci.runtime import VERSION
 from wherry.runtime.flags import Command, Flag
@@ -30,7 +31,9 @@ def run(context: Context) -> int:
     folder = context.flags["bundle"] or "."
     if not os.path.isdir(folder):
         raise InvalidArgument(f"chdir {folder}: no such file or directory")
-    document = rootless(example()) if context.flags["rootless"] else example()
+    document = example(cgroup.detect() == "v2")
+    if context.flags["rootless"]:
+        document = rootless(document)
     try:
         fd = os.open(folder + "/config.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
@@ -46,8 +49,9 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
     return {"destination": destination, "type": kind, "source": source, **({"options": list(options)} if options else {})}
 
 
-def example() -> dict[str, Any]:
-    """The config of a container that runs sh as root with few rights."""
+def example(unified: bool = False) -> dict[str, Any]:
+    """The config of a container that runs sh as root with few rights; with a cgroup namespace where cgroups are `unified`."""
+    kinds = ("pid", "network", "ipc", "uts", "mount", *(("cgroup",) if unified else ()))
     quiet = ("nosuid", "noexec", "nodev")
     return {
         "ociVersion": VERSION,
@@ -74,7 +78,7 @@ def example() -> dict[str, Any]:
         ],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "namespaces": [{"type": kind} for kind in kinds],
             "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
                             "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
@@ -85,7 +89,7 @@ def example() -> dict[str, Any]:
 def rootless(document: dict[str, Any]) -> dict[str, Any]:
     """The same for a user without root: the user is root inside, the network is the host's, /sys is bound, no limits."""
     linux = document["linux"]
-    linux["namespaces"] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup", "user")]
+    linux["namespaces"] = [one for one in linux["namespaces"] if one["type"] != "network"] + [{"type": "user"}]
     linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
     linux["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
     del linux["resources"]
