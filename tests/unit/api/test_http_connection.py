@@ -457,3 +457,25 @@ def test_no_descriptor_is_left_behind(tmp_path: Any) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
     run(tmp_path, script)
+
+
+@pytest.mark.parametrize("path", [b"/_ping", b"/now"])
+def test_a_wish_for_http_2_is_ignored_and_the_connection_goes_on(tmp_path: Any, path: bytes) -> None:
+    async def script(api: Api, client: Client) -> None:
+        for _ in range(2):
+            client.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+                        b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n")
+            status, headers, _ = await client.answer()
+            assert status == 200
+            assert "upgrade" not in headers
+
+    run(tmp_path, script)
+
+
+def test_a_refused_upgrade_leaves_the_connection_usable(tmp_path: Any) -> None:
+    async def script(api: Api, client: Client) -> None:
+        for _ in range(2):
+            client.send(b"POST /ignore HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n")
+            assert (await client.answer())[0] == 409
+
+    run(tmp_path, script)
