@@ -71,14 +71,16 @@ def _wait(pid: int, socket_path: str, said: int) -> None:
 
 
 def answers(path: str) -> bool:
-    """Whether somebody listens on the socket."""
+    """Whether somebody serves requests on the socket; one that only listens (a daemon that is still starting) does not count."""
     from _socket import socket
 
     one = socket(1, 1 | 0o2000000, 0)
+    one.settimeout(STEP_S * 100)
     try:
         one.connect(path)
+        one.sendall(b"HEAD /_ping HTTP/1.1\r\nHost: wherry\r\nConnection: close\r\n\r\n")
+        return bool(one.recv(1))
     except OSError:
         return False
     finally:
         one.close()
-    return True

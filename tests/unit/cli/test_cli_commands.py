@@ -134,7 +134,7 @@ def test_on_demand_starts_the_daemon_beside_and_says_why_it_failed(tmp_path: Pat
         start(str(tmp_path / "socket"), str(tmp_path / "wherry"), Streams(0, said, said))
     assert os.pread(said, 100, 0) == b"wherry: starting wherryd\n"
     daemon.write_text(f"#!{sys.executable}\nimport socket, time\none = socket.socket(socket.AF_UNIX)\none.bind({str(tmp_path / 'socket')!r})\none.listen()\n"
-                      "one.accept()\n")
+                      "one.accept()[0].send(b'HTTP/1.1 200 OK')\n")
     assert start(str(tmp_path / "socket"), str(tmp_path / "wherry"), Streams(0, said, said))
     os.wait()
     os.close(said)
