@@ -334,3 +334,15 @@ def test_terminal_is_restored_after_a_signal(daemon: Dockerd, number: int) -> No
     assert terminal.restored()
     terminal.type(b"\n")
     terminal.end()
+
+
+def test_ssh_runs_a_program_and_speaks_through_it(daemon: Dockerd, tmp_path: Path) -> None:
+    script = tmp_path / "ssh"
+    script.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/words\nexec {WHERRY} -H {daemon.socket} system dial-stdio\n")
+    script.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": HOME}
+    words = [WHERRY, "-H", "ssh://me@far:22", "run", "--rm", "-i", "busybox", "cat"]
+    data = os.urandom(300_000)
+    done = subprocess.run(words, env=env, input=data, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, data, b"")
+    assert "-T -l me -p 22 -- far docker system dial-stdio\n" in (tmp_path / "words").read_text()

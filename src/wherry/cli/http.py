@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         def sendall(self, data: bytes | memoryview, /) -> None:
             """Sends everything."""
 
+        def send(self, data: bytes, flags: int, /) -> int:
+            """Sends what fits (TLS has `send_some` for this)."""
+
         def recv(self, size: int, /) -> bytes:
             """Receives at most `size` bytes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.oci.jsontext import loads
+from wherry.oci import jsontext
 
 __all__ = ["dumps", "loads", "number", "quote"]
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     Json = Any
+
+
+def loads(text: str | bytes) -> Json:
+    """The value of a JSON text. Raises ValueError.
+
+    Bytes are decoded here: the codec for a byte order mark is an import that a cold start can save.
+    """
+    return jsontext.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
 
 
 def dumps(value: Json, *, html: bool = False, indent: str = "") -> str:

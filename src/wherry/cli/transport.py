@@ -112,6 +112,11 @@ class _TlsSocket:
     def recv(self, size: int, /) -> bytes:
         return self._socket.recv(size)  # type: ignore[attr-defined, no-any-return]
 
+    def send(self, data: bytes, flags: int, /) -> int:
+        """Sends what fits; TLS knows no flags."""
+        del flags
+        return self.send_some(data)
+
     def send_some(self, data: bytes) -> int:
         """Sends what fits now, as a DONTWAIT send does on a plain socket."""
         import ssl
@@ -146,6 +151,7 @@ class _ProgramSocket:
         self._pid = pid
         self.sendall = socket.sendall
         self.recv = socket.recv
+        self.send = socket.send
         self.fileno = socket.fileno
         self.shutdown = socket.shutdown
 

@@ -140,6 +140,6 @@ class Relay:
     def _send(self, data: bytes) -> int:
         some = getattr(self._socket, "send_some", None)
         try:
-            return int(some(data)) if some is not None else int(self._socket.send(data, DONTWAIT | NOSIGNAL))  # type: ignore[attr-defined]
+            return int(some(data)) if some is not None else int(self._socket.send(data, DONTWAIT | NOSIGNAL))
         except BlockingIOError:
             return 0
