@@ -131,7 +131,7 @@ class Shim:
         while not self._is_gone or self._has_clients() or any(peer.queue for peer in self._peers.values()):
             try:
                 self._loop.run_once()
-            except Exception as error:
+            except Exception as error:  # a defect in one place must not cost the container its streams and its end
                 self._complain(f"{type(error).__name__}: {error}")
                 self._defects += 1
                 if self._defects > MAX_DEFECTS:
