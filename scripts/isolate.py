@@ -41,7 +41,7 @@ def hierarchies() -> list[tuple[Path, str, str, str]]:
 
 
 def groups(name: str) -> list[Path]:
-    """Our folders: below our own cgroup; on pure v2 below the root, since a v2 cgroup with processes gives no controllers away."""
+    """Our folders: below our own cgroup; on pure v2 below the root, as a v2 cgroup with processes gives no controllers away."""
     found = hierarchies()
     return [mount / ("" if len(found) == 1 else path.strip("/")) / name for mount, _, _, path in found]
 

@@ -217,7 +217,7 @@ def normal(text: str) -> str:
 def test_same_output(daemon: Dockerd, words: str) -> None:
     theirs = call(daemon, DOCKER, words)
     ours = call(daemon, WHERRY, words)
-    if words == "diff talker":  # docker gives the daemon's order, which is no order
+    if words == "diff talker" or words.startswith("images"):  # the daemon's order, which is none for what is as old
         theirs, ours = ((code, "\n".join(sorted(text.splitlines()))) for code, text in (theirs, ours))
     assert ours == theirs
 
