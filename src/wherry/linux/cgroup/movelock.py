@@ -1,8 +1,8 @@
 """The lock that each move of a process into a v1 cgroup takes, woken ahead of time.
 
-The kernel guards moves against forks by a per-cpu lock (`cgroup_threadgroup_rwsem`). After some idleness its first writer waits
-for an RCU grace period, 5 to 16 ms; those that follow within about that time again do not wait. A move of our own process to where
-it already is changes nothing and wakes the lock, so a start that does this early finds it awake when its init is moved.
+The kernel guards moves against forks by a per-cpu lock (`cgroup_threadgroup_rwsem`). After some idleness its first writer
+waits for an RCU grace period, 5 to 16 ms; those that follow within about that time again do not wait. A move of our own process
+to where it already is changes nothing and wakes the lock, so a start that does this early finds it awake when its init is moved.
 On pure v2 a process is cloned into its cgroup, and there is nothing to wake.
 """
 
