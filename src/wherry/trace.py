@@ -42,6 +42,9 @@ def watch_as_environment_says() -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def write(moment: float, operation: str, subject: str) -> None:
-        os.write(file, f"{os.getpid()} {moment:.6f} {operation} {subject}\n".encode("utf-8", "surrogateescape"))
+        try:
+            os.write(file, f"{os.getpid()} {moment:.6f} {operation} {subject}\n".encode("utf-8", "surrogateescape"))
+        except OSError:  # a child that closes all it does not know: it is watched up to there
+            watch(None)
 
     watch(write)
