@@ -232,8 +232,12 @@ def test_top_stats_and_changes(api) -> None:
         table = api.ask("GET", f"/containers/{container}/top?ps_args=-o+pid,args")
         assert table["Titles"] == ["PID", "COMMAND"]
         assert {row[1] for row in table["Processes"]} >= {"sleep 1000"}
-        usage = api.ask("GET", f"/containers/{container}/stats?stream=0")
+        job = api.ask("POST", f"/containers/{container}/exec", {"Cmd": ["true"]})["Id"]
+        api.ask("POST", f"/exec/{job}/start", {"Detach": True})
+        until(lambda: not api.ask("GET", f"/exec/{job}/json")["Running"])
+        usage = api.ask("GET", f"/containers/{container}/stats?stream=0")  # the child parked for the next exec does not count
         assert usage["memory_stats"]["usage"] > 0
+        assert usage["pids_stats"]["current"] == 1
         assert usage["networks"]["eth0"]["rx_bytes"] >= 0
         assert usage["precpu_stats"]["cpu_usage"]["total_usage"] <= usage["cpu_stats"]["cpu_usage"]["total_usage"]
         changed = {one["Path"]: one["Kind"] for one in api.ask("GET", f"/containers/{container}/changes")}

@@ -66,8 +66,11 @@ class Cgroups:
         self.manager(container).set(resources(host))
 
     def stats(self, container: Container) -> Stats:
-        """What it used so far. Raises OSError when it has just ended."""
-        return self.manager(container).stats()
+        """What it used so far, without the parked child's place among its pids. Raises OSError when it has just ended."""
+        used = self.manager(container).stats()
+        if container.shim is not None and container.shim.parked_pid and used.pids.current > 1:
+            used = used.replace(pids=used.pids.replace(current=used.pids.current - 1))
+        return used
 
     def processes(self, container: Container) -> list[int]:
         """Its pids on the host, without the child that its shim has parked there for execs."""
