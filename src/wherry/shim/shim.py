@@ -21,6 +21,7 @@ from wherry.shim.driver import make_driver
 from wherry.shim.exitfile import write_exit
 from wherry.shim.logwriter import LogWriter
 from wherry.shim.loop import ERR, HUP, IN, OUT, Loop
+from wherry.shim.oomwatch import OomWatch
 from wherry.shim.stdio import Stdio
 
 TYPE_CHECKING = False
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from wherry.linux.cgroup import Manager
     from wherry.shim.attachment import Attachment
     from wherry.shim.protocol import AttachRequest, Exited, LaunchRequest, ShimEvent
 
@@ -85,9 +85,7 @@ class Shim:
         self._rtnetlink: int | None = None
         self._shares_pids = False
         self._parked_pid = 0
-        self._cgroup: Manager | None = None
-        self._oom_fd = -1
-        self._ooms = 0
+        self._ooms = OomWatch(self._loop, lambda: self._tell(protocol.OutOfMemory(at_ns=time.time_ns())))
         self._started = False
         self._exited: Exited | None = None
         self._is_ending = False
@@ -276,7 +274,7 @@ class Shim:
             self._destroy()
             raise
         self._started = True
-        return {"after": self._watch_oom}
+        return {"after": lambda: self._ooms.begin(self._pid)}
 
     def _exec(self, body: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
         self._drop_forgotten()
@@ -419,7 +417,7 @@ class Shim:
 
     def _report_exit(self, exited: Exited) -> None:
         """The container has ended and its output is read: on disk first, then to whoever listens, then the tidying."""
-        exited = exited.replace(oom=self._count_ooms())
+        exited = exited.replace(oom=self._ooms.has_killed())
         if self._log is not None:
             self._log.close()
             self._stdio.set_log(None)
@@ -430,7 +428,7 @@ class Shim:
         self._exited = exited
         self._tell(exited)
         self._driver.close()
-        self._stop_watching_oom()
+        self._ooms.end()
         try:
             self._driver.delete()
         except (WherryError, OSError) as error:
@@ -459,70 +457,12 @@ class Shim:
         options = ReadOptions(stdout=request.stdout, stderr=request.stderr, multiplex=request.multiplex and not terminal)
         return LogFile(self._request.log.path).read(options)
 
-    def _watch_oom(self) -> None:
-        """After the answer to `start`: nobody waits for it."""
-        from wherry.linux import cgroup
-
-        try:
-            path = _memory_cgroup(self._pid)
-            if path is None:
-                return
-            self._cgroup = cgroup.manager(path)
-            self._oom_fd = self._cgroup.watch_oom()
-        except (WherryError, OSError):  # no memory controller, or the container has ended already
-            return
-        self._loop.watch(self._oom_fd, IN, self._oom_happened)
-
-    def _oom_happened(self, _events: int) -> None:
-        try:
-            os.read(self._oom_fd, 4096)
-        except OSError:
-            pass
-        self._look_for_oom(20)
-
-    def _look_for_oom(self, tries: int) -> None:
-        """Tells when the kernel's count has grown. Cgroup v1 gives notice first and kills, and counts, a little later."""
-        known = self._ooms
-        self._count_ooms()
-        if self._ooms > known:
-            self._tell(protocol.OutOfMemory(at_ns=time.time_ns()))
-        elif tries and self._pid:
-            self._loop.after(0.02, lambda: self._look_for_oom(tries - 1))
-
-    def _count_ooms(self) -> bool:
-        """Whether the kernel has killed here so far."""
-        if self._cgroup is not None:
-            try:
-                self._ooms = max(self._ooms, self._cgroup.oom_count())
-            except OSError:
-                pass
-        return self._ooms > 0
-
-    def _stop_watching_oom(self) -> None:
-        if self._oom_fd >= 0:
-            self._loop.forget(self._oom_fd)
-            os.close(self._oom_fd)
-            self._oom_fd = -1
-
     def _complain(self, message: str) -> None:
         """Says something that nobody asked for, where the daemon's own messages go."""
         try:
             os.write(2, f"wherry-shim {self._request.id[:12]}: {message}\n".encode())
         except OSError:
             pass  # whoever read it has gone
-
-
-def _memory_cgroup(pid: int) -> str | None:
-    """The process's cgroup that counts memory, from the hierarchy's root as this process sees it; None at the root."""
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        lines = [line.rstrip("\n").split(":", 2) for line in file]
-    unified = None
-    for _, controllers, path in lines:
-        if "memory" in controllers.split(","):
-            return path if path != "/" else None
-        if not controllers:
-            unified = path
-    return unified if unified not in (None, "/") else None
 
 
 def run(request: LaunchRequest, connection: _socket.socket) -> int:
