@@ -10,6 +10,7 @@ from wherry.linux import syscall
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Iterable
 else:
     import _signal
 
@@ -136,6 +137,15 @@ def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
     """Closes all descriptors from `first` to `last`. close_range(2)."""
     if first <= last:
         syscall.call("close_range", f"{first}…{last}", first, last, 0)
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Closes all descriptors but these. close_range(2)."""
+    first = 0
+    for fd in sorted(set(kept)):
+        close_from(first, fd - 1)
+        first = fd + 1
+    close_from(first)
 
 
 def reset_signals() -> None:

@@ -1,7 +1,9 @@
 """Runs a further process in a container.
 
 A process in between enters the container's namespaces (all at once, by the init's pidfd), since entering a pid namespace
-counts for children only; its child is made with CLONE_PARENT, so that the caller is the parent and reaps it.
+counts for children only; its child is made with CLONE_PARENT, so that the caller is the parent and reaps it. What the child
+holds can be reached through its /proc/<pid>/fd by a container with CAP_SYS_PTRACE before exec closes it (CVE-2016-9962), so
+the one in between lets go of everything of ours, and is in the container's cgroups from its birth (v2) or moved there (v1).
 
     caller                              in between                         the process
       clone3 ───────────────────────────▶
@@ -13,6 +15,7 @@ counts for children only; its child is made with CLONE_PARENT, so that the calle
 
 from __future__ import annotations
 
+import errno
 import os
 
 from wherry.errors import Conflict, WherryError
@@ -30,6 +33,7 @@ from wherry.runtime.init import (
     preload,
     take_stdio,
     take_terminal,
+    write_label,
 )
 from wherry.runtime.words import describe
 
@@ -55,12 +59,7 @@ def execute(container: Container, request: ExecRequest) -> Process:
     group = cgroup.manager(exec_cgroup(saved, request), saved.cgroup_driver)
     init_fd = _open_init(saved)
     try:
-        cgroup_fd = group.folder_fd()
-        try:
-            return _run(saved, request, plan, init_fd, group, cgroup_fd)
-        finally:
-            if cgroup_fd is not None:
-                os.close(cgroup_fd)
+        return _run(saved, request, plan, init_fd, group)
     finally:
         os.close(init_fd)
 
@@ -120,22 +119,20 @@ def _open_init(saved: Saved) -> int:
     return init_fd
 
 
-def _run(
-    saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager, cgroup_fd: int | None
-) -> Process:
+def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager) -> Process:
     connection, other = unixsocket.pair()
     try:
         try:
-            stage, stage_fd = namespace.clone3(0)
+            stage, stage_fd, inside = _clone_into(group)
             if stage == 0:
                 connection.close()
                 if request.mode == "cold":
-                    guard(lambda: _enter_cold(saved, plan, init_fd, other, cgroup_fd), other)
-                enter_and_run(saved, plan, init_fd, other, -1 if cgroup_fd is None else cgroup_fd)
+                    guard(lambda: _enter_cold(saved, plan, init_fd, other), other)
+                enter_and_run(saved, plan, init_fd, other)
         finally:
             other.close()
         try:
-            if cgroup_fd is None:
+            if not inside:
                 group.join(stage, saved.pid)
             channel.tell(connection, channel.GO)
             return await_exec(connection, request.pid_file, plan.terminal)
@@ -147,6 +144,24 @@ def _run(
             os.close(stage_fd)
     finally:
         connection.close()
+
+
+def _clone_into(group: Manager) -> tuple[int, int, bool]:
+    """A fork, in the cgroup where that can be had at once: (pid, pidfd, whether it is there); (0, -1, …) in the child.
+
+    The cgroup may have become one without processes of its own, by a manager in the container: then `join` finds a place.
+    """
+    folder = group.folder_fd()
+    if folder is None:
+        return *namespace.clone3(0), False
+    try:
+        return *namespace.clone3(0, folder), True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
+            raise
+        return *namespace.clone3(0), False
+    finally:
+        os.close(folder)
 
 
 def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Process:
@@ -182,43 +197,44 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
     return Process(pid=pid, pidfd=pidfd, console=master if master >= 0 else None)
 
 
-def enter_and_run(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int) -> None:
+def enter_and_run(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
     """The process in between: enters the namespaces, makes the process and says who it is. Never returns."""
-    guard(lambda: _enter(saved, plan, init_fd, channel_end, cgroup_fd), channel_end)
+    guard(lambda: _enter(saved, plan, init_fd, channel_end), channel_end)
 
 
-def _enter_cold(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int | None) -> None:
+def _enter_cold(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
     """As `_enter` and `_live`, but this process itself becomes what the plan says and the last hop forks."""
     from wherry.runtime import hop
 
-    if cgroup_fd is not None:
-        _move_into(cgroup_fd)
-    label = _prepare(saved, plan, init_fd, channel_end)
-    executable, environment = _become(saved, plan, channel_end, label)
+    _prepare(saved, plan, init_fd, channel_end)
+    executable, environment = _become(saved, plan, channel_end)
     hop.fork_and_execute(plan, executable, environment, channel_end.fileno())
 
 
-def _move_into(cgroup_fd: int) -> None:
-    fd = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=cgroup_fd)
-    os.write(fd, b"0")
-    os.close(fd)
-
-
-def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, cgroup_fd: int) -> None:
-    label = _prepare(saved, plan, init_fd, channel_end)
-    pid, pidfd = namespace.clone3(namespace.CLONE_PARENT, cgroup_fd)
+def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
+    _prepare(saved, plan, init_fd, channel_end)
+    pid, pidfd = namespace.clone3(namespace.CLONE_PARENT)
     if pid == 0:
-        guard(lambda: _live(saved, plan, channel_end, label), channel_end)
+        guard(lambda: _live(saved, plan, channel_end), channel_end)
     channel.tell(channel_end, channel.PID + str(pid).encode(), (pidfd,))
     os._exit(0)
 
 
-def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> int:
-    """Waits to be in the cgroups, then enters the namespaces; returns the descriptor for the security label."""
+def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
+    """Waits to be in the cgroups, lets go of what is not the process's, then enters the namespaces.
+
+    The security label for the next exec is written here, since a fork inherits it and nobody may write another process's.
+    """
     forbid_imports()
     process.set_dumpable(False)
     channel.expect(channel_end, channel.GO, "the caller is gone")
-    label = open_label(plan)
+    write_label(plan, open_label(plan))
+    if plan.terminal:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        take_stdio((null, null, null))
+    else:
+        take_stdio(plan.stdio)
+    process.close_all_but((init_fd, channel_end.fileno(), *range(3 + plan.preserve_fds)))
     if plan.credentials.oom_score_adj is not None:
         _set_oom_score(plan.credentials.oom_score_adj)
     flags = 0
@@ -226,7 +242,7 @@ def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket
         flags |= namespace.FLAGS[name]
     if flags:
         namespace.setns(init_fd, flags)
-    return label
+    os.close(init_fd)
 
 
 def _set_oom_score(value: int) -> None:
@@ -236,14 +252,14 @@ def _set_oom_score(value: int) -> None:
         raise StartFailed(f"{_START}write /proc/self/oom_score_adj: {(error.strerror or '').lower()}") from error
 
 
-def _live(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label: int) -> None:
+def _live(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket) -> None:
     """The process itself, in all of the container's namespaces, up to exec."""
     os.setsid()
-    executable, environment = _become(saved, plan, channel_end, label)
+    executable, environment = _become(saved, plan, channel_end)
     execute_plan(plan, executable, environment)
 
 
-def _become(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label: int) -> tuple[str, dict[str, str]]:
+def _become(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket) -> tuple[str, dict[str, str]]:
     if "user" in saved.namespaces:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -254,9 +270,7 @@ def _become(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket, label:
         master = _open_terminal(plan)
         channel.tell(channel_end, channel.READY, (master,))
         os.close(master)
-    else:
-        take_stdio(plan.stdio)
-    return become(plan, label)
+    return become(plan)
 
 
 def _open_terminal(plan: ProgramPlan) -> int:

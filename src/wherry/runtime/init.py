@@ -181,14 +181,13 @@ class _Joined:
                 namespace.unshare(namespace.CLONE_NEWCGROUP)
 
 
-def become(plan: ProgramPlan, label: int) -> tuple[str, dict[str, str]]:
+def become(plan: ProgramPlan, label: int = -1) -> tuple[str, dict[str, str]]:
     """Everything between the new root and exec but the late filter. Returns (path to execute, environment).
 
     StartFailed when there is no such program; OSError when the kernel refuses an id, a limit or a capability.
     """
     process.close_on_exec_from(3 + plan.preserve_fds)
-    if label >= 0:
-        _write_label(plan, label)
+    write_label(plan, label)
     if plan.credentials.no_new_privileges:
         process.set_no_new_privileges()
     credentials.apply_limits(plan.credentials)
@@ -347,7 +346,10 @@ def open_label(plan: ProgramPlan) -> int:
     return -1
 
 
-def _write_label(plan: ProgramPlan, fd: int) -> None:
+def write_label(plan: ProgramPlan, fd: int) -> None:
+    """Writes what `open_label` opened (nothing for -1), and closes it."""
+    if fd < 0:
+        return
     text = f"exec {plan.apparmor_profile}" if plan.apparmor_profile else plan.selinux_label
     try:
         os.write(fd, text.encode())

@@ -114,4 +114,4 @@ def _become(root: str, container_id: str, packet: bytes, fds: list[int], end: _s
     loaded = container.load(root, container_id)
     plan = execute.plan_exec(loaded, request)
     preload(plan, cold=False)
-    execute.enter_and_run(loaded.saved, plan, fds[1], end, -1)
+    execute.enter_and_run(loaded.saved, plan, fds[1], end)
