@@ -455,7 +455,8 @@ def test_names_of_containers(lab: Lab, tcp: bool) -> None:
     assert ask(two, "web", "AAAA", tcp=tcp) == (0, [])
     reverse = ".".join(reversed(lab.address("web", "net").split("."))) + ".in-addr.arpa"
     assert ask(two, reverse, "PTR", tcp=tcp) == (0, ["web.net."])
-    assert short in lab.held["web"]["net"].aliases
+    assert lab.held["web"]["net"].aliases == ("www",)
+    assert short in lab.held["web"]["net"].dns_names
 
 
 def test_names_follow_the_containers(lab: Lab) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from wherry.engine import gojson
 
 if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.model import ContainerConfig, HostConfig
-    from wherry.engine.records import EndpointRecord, MountRecord, NetworkRecord, Record, State
+    from wherry.engine.records import EndpointRecord, MountRecord, Record, State
     from wherry.store.overlaymount import Overlay
 
 Version = tuple[int, int]
@@ -43,7 +45,7 @@ def inspect(container: Container, version: Version, overlay: Overlay | None,
         **({"SizeRw": sizes[0], "SizeRootFs": sizes[1]} if sizes else {}),
         "Mounts": [mount_point(one) for one in mounts_in_order(record)],
         "Config": _config(record.config, version),
-        "NetworkSettings": _network_settings(record.network_settings, container.host.network_mode, version),
+        "NetworkSettings": _network_settings(record, container.host.network_mode, version),
     }
 
 
@@ -140,7 +142,8 @@ def _graph_data(overlay: Overlay | None) -> dict[str, str] | None:
             "WorkDir": overlay.work}
 
 
-def _network_settings(record: NetworkRecord, mode: str, version: Version) -> dict[str, Any]:
+def _network_settings(whole: Record, mode: str, version: Version) -> dict[str, Any]:
+    record = whole.network_settings
     networks = record.networks or {}
     # The flat fields are those of the default bridge, for programs older than user-defined networks.
     bridge = networks.get("bridge") if mode in ("", "default", "bridge") else None
@@ -162,8 +165,17 @@ def _network_settings(record: NetworkRecord, mode: str, version: Version) -> dic
         "IPPrefixLen": bridge.ip_prefix_len if bridge else 0,
         "IPv6Gateway": bridge.ipv6_gateway if bridge else "",
         "MacAddress": bridge.mac_address if bridge else "",
-        "Networks": {name: endpoint(one, version) for name, one in networks.items()},
+        "Networks": {name: endpoint(one if version >= (1, 45) else _with_names(name, one, whole), version)
+                     for name, one in networks.items()},
     }
     return shown
+
+
+def _with_names(network: str, one: EndpointRecord, record: Record) -> EndpointRecord:
+    """An endpoint as clients before 1.45 know it: on a user's network its aliases have the short id and the host name."""
+    if network in ("bridge", "host", "none"):
+        return one
+    names = dict.fromkeys((*(one.aliases or ()), record.id[:12], record.config.hostname))
+    return replace(one, aliases=tuple(name for name in names if name))
 
 

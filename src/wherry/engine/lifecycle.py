@@ -135,13 +135,14 @@ class Lifecycle:
             raise InvalidArgument("Neither old nor new names may be empty")
         async with container.lock:
             self._require_known(container)
-            old, new = container.record.name, naming.check_name(name)
-            if old == new:
+            old = container.record.name
+            if old == "/" + name.removeprefix("/"):
                 raise InvalidArgument("Renaming a container with the same name as its current name")
             try:
+                new = naming.check_name(name)
                 self._containers.reserve(new, container.id)
-            except Conflict as error:
-                raise Conflict(f"Error when allocating new name: {error.message}") from error
+            except (Conflict, InvalidArgument) as error:
+                raise type(error)(f"Error when allocating new name: {error.message}") from error
             try:
                 record = replace(container.record, name=new)
                 await self._pool.run(self._records.write_durably, record, container.host)
@@ -259,7 +260,7 @@ def updated(host: HostConfig, asked: UpdateRequest) -> HostConfig:
         raise Conflict("Conflicting options: Nano CPUs cannot be updated as CPU Period or Quota has already been set")
     if (asked.cpu_quota or asked.cpu_period) and host.nano_cpus:
         raise Conflict("Conflicting options: CPU Period or Quota cannot be updated as NanoCPUs has already been set")
-    if asked.memory and not asked.memory_swap and 0 < host.memory_swap < asked.memory:
+    if asked.memory and not asked.memory_swap and host.memory_swap < asked.memory:  # as dockerd: -1 and 0 are smaller too
         raise Conflict("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time")
     if asked.restart_policy.name:
         if host.auto_remove and asked.restart_policy.name != "no":

@@ -190,8 +190,7 @@ def _has_port(container: Container, filters: Filters, ports: frozenset[str]) -> 
     if filters.values("publish"):
         public = {f"{one.host_port}/{key.partition('/')[2]}" for key, bindings in published.items()
                   for one in bindings or ()}
-        private = {key for key, bindings in published.items() if bindings}
-        return bool(ports & (public | private))
+        return bool(ports & public)
     return bool(ports & exposed)
 
 

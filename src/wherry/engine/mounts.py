@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from wherry.engine import gojson
 from wherry.engine.records import MountRecord, MountSpec
-from wherry.errors import InvalidArgument, Unsupported
+from wherry.errors import InvalidArgument, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +40,11 @@ def plan(config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str], M
     found: MountPoints = {}
     for text in host.volumes_from or ():
         reference, mode = parse_volumes_from(text)
-        for destination, mount in mounts_of(reference).items():
+        try:
+            taken = mounts_of(reference)
+        except NotFound as error:  # of the request's own making: a client would take «not found» for the image, and pull it
+            raise InvalidArgument(error.message) from error
+        for destination, mount in taken.items():
             found[destination] = replace(mount, rw=mount.rw and mode != "ro",
                                          relabel=mode if mount.type == "bind" and mode else mount.relabel, copy_data=False)
     asked: MountPoints = {}

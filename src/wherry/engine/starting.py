@@ -218,7 +218,11 @@ def _message(error: BaseException) -> str:
     if not isinstance(error, StartFailed):
         return str(error) or type(error).__name__
     cause = error.message if error.message.startswith("runc ") else f"runc create failed: {error.message}"
-    return f"failed to create task for container: failed to create shim task: OCI runtime create failed: {cause}: unknown"
+    text = f"failed to create task for container: failed to create shim task: OCI runtime create failed: {cause}: unknown"
+    if "not a directory" in cause:
+        text += (": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
+                 "exists and is the expected type")
+    return text
 
 
 def _told(error: BaseException) -> BaseException:

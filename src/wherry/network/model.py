@@ -107,7 +107,7 @@ class Endpoint(Record):
     """Empty on an internal network."""
     mac_address: str = ""
     aliases: tuple[str, ...] = ()
-    """As asked for, plus the container's short id on user-defined networks (what inspect shows)."""
+    """As asked for; none on the default networks."""
     dns_names: tuple[str, ...] = ()
     driver_options: Pairs = ()
     gateway_priority: int = 0

@@ -172,10 +172,8 @@ class Places:
 
 
 def _names(network: Network, container_id: str, request: EndpointRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(aliases as inspect shows them, all names for DNS). On the default networks there are neither."""
+    """(aliases as asked for, all names for DNS). On the default networks there are neither."""
     if network.is_default:
         return (), ()
-    short = container_id[:12]
-    aliases = tuple(dict.fromkeys((*request.aliases, short)))
-    names = (request.container_name, *request.aliases, short, request.hostname)
-    return aliases, tuple(dict.fromkeys(name for name in names if name))
+    names = (request.container_name, *request.aliases, container_id[:12], request.hostname)
+    return request.aliases, tuple(dict.fromkeys(name for name in names if name))

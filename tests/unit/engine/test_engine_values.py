@@ -254,7 +254,7 @@ def test_signals_that_are_none(text) -> None:
 
 def test_updates_keep_what_they_do_not_name() -> None:
     before = HostConfig(memory=100 << 20, cpu_shares=5, auto_remove=True)
-    after = updated(before, UpdateRequest(memory=200 << 20))
+    after = updated(before, UpdateRequest(memory=200 << 20, memory_swap=-1))
     assert (after.memory, after.cpu_shares, after.auto_remove) == (200 << 20, 5, True)
     with pytest.raises(Conflict, match="AutoRemove is enabled"):
         updated(before, UpdateRequest(restart_policy=RestartPolicy(name="always")))
@@ -262,6 +262,8 @@ def test_updates_keep_what_they_do_not_name() -> None:
         updated(HostConfig(cpu_quota=5), UpdateRequest(nano_cpus=1))
     with pytest.raises(Conflict, match="memoryswap"):
         updated(HostConfig(memory=1, memory_swap=100), UpdateRequest(memory=200))
+    with pytest.raises(Conflict, match="memoryswap"):  # dockerd says this also where there was no limit
+        updated(HostConfig(), UpdateRequest(memory=200))
 
 
 def test_the_record_of_an_end() -> None:

@@ -72,7 +72,7 @@ def test_the_program_is_looked_up_and_refused_as_go_does(tmp_path: Path) -> None
     assert find_program("good", environment) == str(good)
     for name, code, text in [
         ("plain", 127, 'exec: "plain": executable file not found in $PATH'), (str(plain), 126, "permission denied"),
-        ("/no/such", 127, 'exec: "/no/such": stat /no/such: no such file or directory'), (str(tmp_path), 126, "is a directory"),
+        ("/no/such", 127, 'exec: "/no/such": stat /no/such: no such file or directory'), (str(tmp_path), 126, "permission denied"),
     ]:
         with pytest.raises(StartFailed) as caught:
             find_program(name, environment)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from wherry.api.docker.containers import required_integer
 from wherry.api.docker.http import Answer, Hijack, Request, Response, stream_content_type
 from wherry.api.docker.router import Route
 from wherry.engine.model import ExecRequest, ExecStartRequest
-from wherry.errors import InvalidArgument
-from wherry.shim.protocol import StartFailed
+from wherry.errors import InvalidArgument, WherryError
 
 if TYPE_CHECKING:
     from wherry.api.docker.http import Upgraded
     from wherry.engine.compose import Engine
+
+log = logging.getLogger(__name__)
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -55,9 +57,8 @@ class Execs:
         async def take(connection: Upgraded) -> None:
             try:
                 await execs.start(one, connection=(connection.fd, connection.early), console_size=size)
-            except InvalidArgument as error:
-                if not isinstance(error.__cause__, StartFailed):
-                    raise  # a command that cannot run was told to the client in its stream
+            except WherryError as error:  # the client has been told in its stream
+                log.info("exec %s does not start: %s", one.id, error)
 
         return Hijack(take, stream_content_type(request, tty=one.request.tty))
 

@@ -35,6 +35,8 @@ def check_create(
                   _numbers):
         check(config, host, networking, facts)
     warnings = check_limits(host, facts)
+    if host.network_mode == "host" and host.port_bindings:
+        warnings = (*warnings, "Published ports are discarded when using host network mode")
     if host.privileged and not set(facts.capabilities) >= {"CAP_SYS_ADMIN"}:
         return (*warnings, "This machine does not let wherry hand on CAP_SYS_ADMIN: the container is less than privileged.")
     return warnings
