@@ -17,7 +17,7 @@ import os
 import sys
 
 from wherry import trace
-from wherry.linux import process, syscall
+from wherry.linux import namespace, process, syscall
 from wherry.shim import packets, protocol
 
 TYPE_CHECKING = False
@@ -58,11 +58,13 @@ PRELOADED = (
 )
 
 
-def main(control_fd: int) -> NoReturn:
-    """Serves until the control socket closes."""
+def main(control_fd: int, mounts_fd: int) -> NoReturn:
+    """Serves until the control socket closes, in the mount namespace `mounts_fd`: this one is read-only (spawn.py)."""
     code = 0
     try:
         preload()
+        namespace.setns(mounts_fd, namespace.CLONE_NEWNS)
+        os.close(mounts_fd)
         trace.watch_as_environment_says()
         process.set_title("wherry-zygote")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
