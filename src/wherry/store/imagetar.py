@@ -20,7 +20,7 @@ from wherry.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Hi
 from wherry.store import tarheader
 from wherry.store.imageload import Loader
 from wherry.store.pack import END
-from wherry.store.stream import ByteStream
+from wherry.store.stream import ByteStream, gathered
 from wherry.store.tarheader import Entry, write_header
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ class ImageArchive:
     def _layer(self, diff_id: str, chain_id: str, size: int) -> Iterator[bytes]:
         yield write_header(Entry(name=_blob(diff_id), size=size))
         with self._layers.open_tar(chain_id) as tar:
-            yield from tar
+            yield from gathered(tar)
         if end := tarheader.padding(size):
             yield bytes(end)
 

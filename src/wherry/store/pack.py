@@ -14,17 +14,15 @@ import stat
 
 from wherry.store import tarheader
 from wherry.store.stack import is_opaque, is_whiteout
-from wherry.store.stream import CHUNK, ByteStream
+from wherry.store.stream import CHUNK, ByteStream, gathered
 from wherry.store.tarheader import Entry, write_header
 from wherry.store.tree import Node, Walk
 from wherry.store.unpack import OPAQUE, OVERLAY_XATTRS, WHITEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-
-_GATHER = 256 << 10
 _NOTHING: Mapping[str, bytes] = type(type.__dict__)({})
 _NO_XATTR = frozenset({errno.ENODATA, errno.ENOTSUP, errno.ENOENT, errno.EPERM})
 END = bytes(2 * tarheader.BLOCK)
@@ -44,7 +42,7 @@ def pack(
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     fd = os.dup(folder) if isinstance(folder, int) else os.open(folder, flags)
-    return ByteStream(_gathered(_blocks(fd, whiteouts, prefix, change)))
+    return ByteStream(gathered(_blocks(fd, whiteouts, prefix, change)))
 
 
 def pack_path(folder_fd: int, name: str, rename: str) -> ByteStream:
@@ -52,7 +50,7 @@ def pack_path(folder_fd: int, name: str, rename: str) -> ByteStream:
 
     The descriptor is duplicated. Raises OSError while it is read.
     """
-    return ByteStream(_gathered(_path_blocks(os.dup(folder_fd), name, rename)))
+    return ByteStream(gathered(_path_blocks(os.dup(folder_fd), name, rename)))
 
 
 def _path_blocks(folder_fd: int, name: str, rename: str) -> Iterator[bytes]:
@@ -73,20 +71,6 @@ def _path_blocks(folder_fd: int, name: str, rename: str) -> Iterator[bytes]:
             yield END
     finally:
         os.close(folder_fd)
-
-
-def _gathered(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
-    """Small pieces in one: each costs its reader a round."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= _GATHER:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
 
 
 def _blocks(fd: int, whiteouts: bool, prefix: str, change: Callable[[Entry], Entry | None] | None) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from wherry.errors import DataLoss
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from types import TracebackType
     from typing import Protocol, Self
 
@@ -60,6 +60,26 @@ class ByteStream:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def gathered(chunks: Iterable[bytes], size: int = CHUNK // 4) -> Generator[bytes, None, None]:
+    """The same bytes in chunks of about `size` where they came in smaller ones; large ones pass as they are.
+
+    A tar comes in a header and a content for each of its files; whoever hands chunks from thread to thread pays for each.
+    """
+    parts: list[bytes] = []
+    held = 0
+    for chunk in chunks:
+        if held and held + len(chunk) > size:
+            yield b"".join(parts)
+            parts, held = [], 0
+        if len(chunk) >= size:
+            yield chunk
+        else:
+            parts.append(chunk)
+            held += len(chunk)
+    if held:
+        yield b"".join(parts)
 
 
 def read_exactly(stream: Readable, size: int) -> bytes:
