@@ -7,6 +7,7 @@ repeated.
 
 from __future__ import annotations
 
+from wherry import __version__
 from wherry.cli.http import Connection, ProtocolError
 from wherry.cli.jsontext import dumps, loads
 from wherry.cli.transport import connect
@@ -81,7 +82,7 @@ class Client:
         self.pinned = bool(version)
         self._negotiated = bool(version)
         self._start = start
-        self._headers = {"User-Agent": "Docker-Client/28.2.2 (linux)", **(headers or {})}
+        self._headers = {"User-Agent": f"wherry/{__version__} (linux)", **(headers or {})}
         self._idle: list[Connection] = []
         self.server_header: dict[str, str] = {}
 

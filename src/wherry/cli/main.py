@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from wherry.cli.client import Client
     from wherry.cli.command import Command
 
-CLIENT_VERSION = "28.2.2"
 INTERRUPTED = 130
 
 
@@ -94,7 +93,7 @@ def run(argv: Sequence[str], streams: Streams, environment: dict[str, str], prog
     if options.on("version"):
         from wherry import __version__
 
-        streams.line(f"Docker version {CLIENT_VERSION}, build wherry-{__version__}")
+        streams.line(f"{PROGRAM} version {__version__}")
         return 0
     if not words:
         return _root_help(flags, streams)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from wherry import __version__
 from wherry.cli.command import Command, CommandFailed, Invocation
 from wherry.cli.commands.flags import INSPECT_FORMAT
-from wherry.cli.commands.version import CLIENT_VERSION
 from wherry.cli.endpoint import context_name
 from wherry.cli.output.units import binary_size
 from wherry.errors import WherryError
@@ -60,7 +60,7 @@ def _templated(call: Invocation, template: str, value: Info) -> None:
 
 def client_text(client: Info) -> str:
     """The part about this program."""
-    return f"Client:\n Version:    {CLIENT_VERSION}\n Context:    {client['Context']}\n Debug Mode: {_truth(client['Debug'])}\n"
+    return f"Client:\n Version:    {__version__}\n Context:    {client['Context']}\n Debug Mode: {_truth(client['Debug'])}\n"
 
 
 def _truth(value: object) -> str:

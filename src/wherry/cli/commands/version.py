@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry import __version__
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.endpoint import context_name
 from wherry.cli.output.table import columns
@@ -12,23 +13,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CLIENT_VERSION = "28.2.2"
-
 
 def client_part(call: Invocation) -> dict[str, Any]:
     """What is known about this program."""
     import os
 
-    from wherry import __version__
     from wherry.cli.client import NEWEST
 
     machine = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}.get(os.uname().machine, os.uname().machine)
     return {
         "Platform": {"Name": "wherry"},
-        "Version": CLIENT_VERSION,
+        "Version": __version__,
         "ApiVersion": NEWEST,
         "DefaultAPIVersion": NEWEST,
-        "GitCommit": f"wherry-{__version__}",
+        "GitCommit": "",
         "GoVersion": "none",
         "Os": "linux",
         "Arch": machine,
@@ -121,7 +119,6 @@ def text_of(client: dict[str, Any], server: dict[str, Any] | None) -> str:
         [f"Client:{' ' + name if name else ''}"],
         [" Version:", client["Version"]],
         [" API version:", api],
-        [" Git commit:", client["GitCommit"]],
         [" OS/Arch:", f"{client['Os']}/{client['Arch']}"],
         [" Context:", client["Context"]],
     ]

@@ -31,6 +31,11 @@ class NilPointer:
         return "<nil>"
 
 
+# Fields that Go spells otherwise than JSON does, where templates of docker's users have them.
+SPELLED = {"APIVersion": "ApiVersion", "CPUCfsPeriod": "CpuCfsPeriod", "CPUCfsQuota": "CpuCfsQuota", "HTTPProxy": "HttpProxy",
+           "HTTPSProxy": "HttpsProxy"}
+
+
 class Struct:
     """An object whose unknown fields are an error that names the Go type."""
 
@@ -43,6 +48,8 @@ class Struct:
         """The field's value; KeyError for none."""
         if arguments:
             raise TypeError(f"{name} has arguments but cannot be invoked as function")
+        if name not in self._value:
+            name = SPELLED.get(name, name)
         value = self._value[name]
         return Struct(value, self._inner[name]) if name in self._inner and isinstance(value, dict) else value
 
