@@ -1,7 +1,7 @@
 """Every operation of the Engine API has a route here: an answer, or a refusal that names it.
 
-The list is our own transcript of the operations that the API's descriptions of 1.41 and 1.56 have; where those files lie beside
-the project, it is compared with them.
+The list is that of scripts/compatibility.toml, our own transcript of the operations that the API's descriptions of 1.41 and 1.56 have;
+where those files lie beside the project, it is compared with them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,116 +24,8 @@ from wherry.errors import WherryError
 if TYPE_CHECKING:
     from wherry.api.docker.router import Route, Router
 
-OPERATIONS = tuple("""
-GET /containers/json
-POST /containers/create
-GET /containers/{id}/json
-GET /containers/{id}/top
-GET /containers/{id}/logs
-GET /containers/{id}/changes
-GET /containers/{id}/export
-GET /containers/{id}/stats
-POST /containers/{id}/resize
-POST /containers/{id}/start
-POST /containers/{id}/stop
-POST /containers/{id}/restart
-POST /containers/{id}/kill
-POST /containers/{id}/update
-POST /containers/{id}/rename
-POST /containers/{id}/pause
-POST /containers/{id}/unpause
-POST /containers/{id}/attach
-GET /containers/{id}/attach/ws
-POST /containers/{id}/wait
-DELETE /containers/{id}
-HEAD /containers/{id}/archive
-GET /containers/{id}/archive
-PUT /containers/{id}/archive
-POST /containers/prune
-GET /images/json
-POST /build
-POST /build/prune
-POST /images/create
-GET /images/{name}/json
-GET /images/{name}/attestations
-GET /images/{name}/history
-POST /images/{name}/push
-POST /images/{name}/tag
-DELETE /images/{name}
-GET /images/search
-POST /images/prune
-POST /auth
-GET /info
-GET /version
-GET /_ping
-HEAD /_ping
-POST /commit
-GET /events
-GET /system/df
-GET /images/{name}/get
-GET /images/get
-POST /images/load
-POST /containers/{id}/exec
-POST /exec/{id}/start
-POST /exec/{id}/resize
-GET /exec/{id}/json
-GET /volumes
-POST /volumes/create
-GET /volumes/{name}
-PUT /volumes/{name}
-DELETE /volumes/{name}
-POST /volumes/prune
-GET /networks
-GET /networks/{id}
-DELETE /networks/{id}
-POST /networks/create
-POST /networks/{id}/connect
-POST /networks/{id}/disconnect
-POST /networks/prune
-GET /plugins
-GET /plugins/privileges
-POST /plugins/pull
-GET /plugins/{name}/json
-DELETE /plugins/{name}
-POST /plugins/{name}/enable
-POST /plugins/{name}/disable
-POST /plugins/{name}/upgrade
-POST /plugins/create
-POST /plugins/{name}/push
-POST /plugins/{name}/set
-GET /nodes
-GET /nodes/{id}
-DELETE /nodes/{id}
-POST /nodes/{id}/update
-GET /swarm
-POST /swarm/init
-POST /swarm/join
-POST /swarm/leave
-POST /swarm/update
-GET /swarm/unlockkey
-POST /swarm/unlock
-GET /services
-POST /services/create
-GET /services/{id}
-DELETE /services/{id}
-POST /services/{id}/update
-GET /services/{id}/logs
-GET /tasks
-GET /tasks/{id}
-GET /tasks/{id}/logs
-GET /secrets
-POST /secrets/create
-GET /secrets/{id}
-DELETE /secrets/{id}
-POST /secrets/{id}/update
-GET /configs
-POST /configs/create
-GET /configs/{id}
-DELETE /configs/{id}
-POST /configs/{id}/update
-GET /distribution/{name}/json
-POST /session
-""".strip().splitlines())
+with (Path(__file__).parents[3] / "scripts/compatibility.toml").open("rb") as _file:
+    OPERATIONS = tuple(text.partition(" ? ")[0] for section in tomllib.load(_file)["api"] for text in section["operations"])
 
 # Beside the description: POST /grpc, and what dockerd has had for long.
 FURTHER = ("POST /grpc", "POST /build/cancel", "OPTIONS /anything", "GET /containers/{id}/checkpoints",

@@ -24,7 +24,7 @@ READY_FD = 3
 LISTEN_FD = 4
 _BACKLOG = 4096
 _IPPROTO_SCTP = 132
-_FLAGS = ("proto", "host_ip", "host_port", "container_ip", "container_port", "use_listen_fd")
+FLAGS = ("proto", "host_ip", "host_port", "container_ip", "container_port", "use_listen_fd")
 
 
 class Options(Record):
@@ -50,7 +50,7 @@ def parse(argv: Sequence[str]) -> Options:
         word = words.pop(0)
         name, has_value, value = word.lstrip("-").partition("=")
         field = name.replace("-", "_")
-        if not word.startswith("-") or field not in _FLAGS:
+        if not word.startswith("-") or field not in FLAGS:
             raise UsageError(f"flag provided but not defined: {word}")
         if field == "use_listen_fd":
             if has_value and value not in ("true", "false", "1", "0"):
