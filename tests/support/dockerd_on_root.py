@@ -17,13 +17,13 @@ class Dockerd:
     """A real dockerd on a data root, and the docker command line on it."""
 
     def __init__(self, data_root: str, run: str, options: tuple[str, ...]) -> None:
-        self._socket = f"unix://{run}/docker.sock"
+        self.socket = f"unix://{run}/docker.sock"
         self._log = Path(f"{run}/log").open("wb")  # noqa: SIM115  # closed by stop
         self._process = subprocess.Popen(
-            ["dockerd", "--data-root", data_root, "--exec-root", f"{run}/exec", "-H", self._socket, "--pidfile", f"{run}/pid",
+            ["dockerd", "--data-root", data_root, "--exec-root", f"{run}/exec", "-H", self.socket, "--pidfile", f"{run}/pid",
              "--iptables=false", *options], stdout=self._log, stderr=subprocess.STDOUT)
         for _ in range(300):
-            if subprocess.run(["docker", "-H", self._socket, "version"], capture_output=True).returncode == 0:
+            if subprocess.run(["docker", "-H", self.socket, "version"], capture_output=True).returncode == 0:
                 return
             if self._process.poll() is not None:
                 break
@@ -32,7 +32,7 @@ class Dockerd:
         raise AssertionError(Path(f"{run}/log").read_text())
 
     def __call__(self, *command: str, stdin: bytes = b"") -> str:
-        done = subprocess.run(["/usr/bin/docker", "-H", self._socket, *command], input=stdin, capture_output=True)
+        done = subprocess.run(["/usr/bin/docker", "-H", self.socket, *command], input=stdin, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 

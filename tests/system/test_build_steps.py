@@ -55,7 +55,7 @@ class House:
         self.requests[container] = request
         return container
 
-    def run(self, container_id: str, output: Callable[[bytes], None]) -> int:
+    def run(self, container_id: str, output: Callable[[int, bytes], None]) -> int:
         config = self.requests[container_id].config
         root = self._world.mounts.mount(container_id)
         try:
@@ -63,7 +63,8 @@ class House:
             done = subprocess.run([CHROOT, root, *config["Cmd"]], env=environment, capture_output=True)
         finally:
             self._world.mounts.unmount(container_id)
-        output(done.stdout + done.stderr)
+        output(1, done.stdout)
+        output(2, done.stderr)
         return done.returncode
 
     def release(self, container_id: str) -> None:
@@ -246,7 +247,7 @@ def test_failing_command_says_code_and_line(world: World) -> None:
 
 @pytest.mark.parametrize(("text", "message"), [
     ("FROM base:1\nCOPY nosuch /x\n", "COPY failed: file not found in build context or excluded by .dockerignore: stat nosuch: file does not exist"),
-    ("FROM base:1\nCOPY --from=9 a /x\n", "invalid from flag value 9: no such build stage"),
+    ("FROM base:1\nCOPY --from=9 a /x\n", "invalid from flag value 9: index out of bounds"),
     ("FROM base:1\nCOPY --chown=ghost Dockerfile /x\n", "can't find uid for user ghost"),
     ("FROM base:1\nEXPOSE 99999\n", "Invalid containerPort: 99999"),
     ("FROM base:1\nENV a=${b\n", "missing '}'"),

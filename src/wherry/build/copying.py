@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     class Unpack(Protocol):
         """How a local archive is unpacked into a folder; given by the solver, which knows the store."""
 
-        def __call__(self, source: int, folder: str) -> bool:
-            """True when the descriptor's file was an archive and is now unpacked; False when it is an ordinary file."""
+        def __call__(self, source: int, folder: Callable[[], int]) -> bool:
+            """True when the descriptor's file was an archive and is now unpacked; False when it is an ordinary file.
+
+            `folder` opens the target, and makes it where it is missing; the descriptor is the caller's to close.
+            """
 
 
 class Source(Record):
@@ -73,6 +76,8 @@ def plan(step: Copy, words: tuple[str, ...], tree: Tree, working_dir: str, varia
 
 
 def _found(step: Copy, name: str, tree: Tree) -> list[Source]:
+    if posixpath.normpath(name).split("/")[0] == "..":
+        raise InvalidArgument(f"{step.kind} failed: forbidden path outside the build context: {name} ()")
     paths = tree.matching(name)
     if not paths:
         if any(char in name for char in "*?["):
@@ -96,6 +101,7 @@ def apply(step: Copy, copy: CopyPlan, source: Tree, rootfs: str, unpack: Unpack)
     with Tree(rootfs) as target:
         owner = resolve_owner(step.owner, target)
         owner.mode = _mode(step.mode)
+        owner.keep = bool(step.source) and not step.owner  # another stage's files stay whose they are
         there = target.kind(copy.target)
         for one in copy.sources:
             if one.folder:
@@ -125,7 +131,7 @@ def _copy_file(source: Tree, one: Source, target: Tree, copy: CopyPlan, owner: O
         return
     opened = source.open(one.path)
     try:
-        if copy.unpack and _unpacked(opened, target, copy.target, owner, unpack):
+        if copy.unpack and _unpacked(opened, target, copy.target, unpack):
             return
         parent, name = (copy.target, posixpath.basename(one.path)) if folder else posixpath.split(copy.target)
         _into(target, parent, owner, lambda into: copy_into(opened, into, name, owner))
@@ -133,17 +139,13 @@ def _copy_file(source: Tree, one: Source, target: Tree, copy: CopyPlan, owner: O
         os.close(opened)
 
 
-def _unpacked(opened: int, target: Tree, path: str, owner: Owner, unpack: Unpack) -> bool:
+def _unpacked(opened: int, target: Tree, path: str, unpack: Unpack) -> bool:
     """Unpacks a local archive; False when the file is none, and nothing was done then."""
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         return False
-    folder = make_target_folder(target, path, owner) if target.kind(path) in (None, stat.S_IFDIR) else -1
-    if folder < 0:
+    if target.kind(path) not in (None, stat.S_IFDIR):
         return False
-    try:
-        return unpack(opened, f"/proc/self/fd/{folder}")
-    finally:
-        os.close(folder)
+    return unpack(opened, lambda: make_target_folder(target, path, Owner()))
 
 
 def _into(target: Tree, parent: str, owner: Owner, put: Callable[[int], None]) -> None:

@@ -17,3 +17,21 @@ def parse_duration_ns(text: str) -> int | None:
     if not rest or not re.fullmatch(f"(?:{_PART.pattern})+", rest):
         return None
     return sign * sum(round(float(number) * _UNITS_NS[unit]) for number, unit in _PART.findall(rest))
+
+
+def duration_text(nanoseconds: int) -> str:
+    """As Go prints a duration: `0s`, `1.5ms`, `1m0s`, `1h0m0.5s`."""
+    for unit, size in (("ns", 1), ("µs", 1000), ("ms", 1_000_000)):
+        if 0 < nanoseconds < 1000 * size and nanoseconds < 1_000_000_000:
+            return f"{_decimal(nanoseconds, size)}{unit}"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    seconds = f"{_decimal(rest, 1_000_000_000)}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}" if minutes else seconds
+
+
+def _decimal(value: int, size: int) -> str:
+    """A fraction without trailing zeros."""
+    whole, part = divmod(value, size)
+    digits = str(part).zfill(len(str(size)) - 1).rstrip("0") if part else ""
+    return f"{whole}.{digits}" if digits else str(whole)

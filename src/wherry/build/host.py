@@ -21,8 +21,6 @@ class RunRequest(Record):
     host: Mapping[str, Any]
 
 
-
-
 class BuildOptions(Record):
     """What `POST /build` asks for. `host` has the HostConfig fields for RUN (Memory, NetworkMode, ShmSize, ExtraHosts …)."""
 
@@ -51,8 +49,11 @@ if TYPE_CHECKING:
         def create(self, request: RunRequest) -> str:
             """Creates a container for a command; its id. Raises what creating raises."""
 
-        def run(self, container_id: str, output: Callable[[bytes], None]) -> int:
-            """Starts the container, passes on what it prints, and waits; its exit code. Raises Cancelled when the build is."""
+        def run(self, container_id: str, output: Callable[[int, bytes], None]) -> int:
+            """Starts the container, passes on what it prints (1 stdout, 2 stderr; bytes), and waits; its exit code.
+
+            Raises Cancelled when the build is.
+            """
 
         def release(self, container_id: str) -> None:
             """Removes the container with its writable layer; never raises for one that is gone."""

@@ -38,6 +38,7 @@ class Pairs(Instruction):
 
     kind: str
     pairs: tuple[tuple[str, str | None], ...]
+    literal: bool = False  # values that came with the request, in which nothing is replaced
 
 
 class Run(Instruction):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 
+from wherry.build.duration import duration_text
 from wherry.build.instructions import Command, Healthcheck, Onbuild, Pairs, Shell, Single, Words
 from wherry.build.words import expand, expand_words
 from wherry.errors import InvalidArgument
@@ -58,7 +59,7 @@ def _pairs(step: Pairs, stage: Stage, arguments: Arguments, meant: Callable[[str
             arguments.declare(name, default)
             said.append(name if default is None else f"{name}={default}")
         return f"ARG {' '.join(said)}"
-    pairs = [(meant(name), meant(value or "")) for name, value in step.pairs]
+    pairs = [(name, value or "") if step.literal else (meant(name), meant(value or "")) for name, value in step.pairs]
     for name, value in pairs:
         if step.kind == "ENV":
             stage.set_environment(name, value)
@@ -134,4 +135,9 @@ def _healthcheck(step: Healthcheck, stage: Stage) -> str:
     numbers = {"Interval": step.interval_ns, "Timeout": step.timeout_ns, "StartPeriod": step.start_period_ns,
                "StartInterval": step.start_interval_ns, "Retries": step.retries}
     stage.config["Healthcheck"] = check | {field: value for field, value in numbers.items() if value}
-    return f"HEALTHCHECK {_quoted(list(step.test))}"
+    times = [step.interval_ns, step.timeout_ns, step.start_period_ns]
+    if step.start_interval_ns:
+        times.append(step.start_interval_ns)
+    said = " ".join(f'"{duration_text(one)}"' for one in times)
+    retries = chr(step.retries) if 32 < step.retries < 127 else f"\\x{step.retries:02x}"
+    return f"HEALTHCHECK &{{{_quoted(list(step.test))} {said} '{retries}'}}"

@@ -9,18 +9,21 @@ the same that dockerd's classic builder reads and writes.
 from __future__ import annotations
 
 import os
+import posixpath
 import time
 
 from wherry.build import copying
 from wherry.build.errors import DockerfileError, StepFailed
 from wherry.build.host import RunRequest
+from wherry.build.ignore import Ignore, read_patterns
 from wherry.build.instructions import Copy, From, Instruction, Pairs, Run, Single, instruction
 from wherry.build.parser import parse
+from wherry.build.printed import Printed
 from wherry.build.settings import apply_setting
 from wherry.build.state import Arguments, Stage, same_step
 from wherry.build.tree import Owner, Tree, make_target_folder
 from wherry.build.words import expand
-from wherry.build.worktree import WorkTree, unpack_archive
+from wherry.build.worktree import WorkTree, registered, unpack_archive
 from wherry.errors import Cancelled, InvalidArgument, NotFound, WherryError
 from wherry.oci.digest import chain_id
 from wherry.oci.platform import host_platform, parse_platform
@@ -29,7 +32,7 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from wherry.build.host import BuildOptions, Host
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from wherry.store.mounts import ContainerLayers
 
 MAX_DOCKERFILE = 2 << 20
+IGNORE_FILE = ".dockerignore"
 
 
 class BuildStores(Record):
@@ -77,8 +81,6 @@ class Build:
             for number, step in enumerate(steps, 1):
                 self._say(f"Step {number}/{len(steps)} : {step.text}\n")
                 self._step(step, context)
-            if self._options.labels:
-                self._label()
             failed = False
         finally:
             self._release(everything=self._options.force_remove or not failed)
@@ -101,6 +103,7 @@ class Build:
             text = context.read(name, MAX_DOCKERFILE).decode("utf-8", "replace")
         except NotFound as failure:
             raise NotFound(f"Cannot locate specified Dockerfile: {name}") from failure
+        _take_ignored(context, name)
         if not text.strip():
             raise InvalidArgument(f"the Dockerfile ({name}) cannot be empty")
         parsed = parse(text)
@@ -111,7 +114,12 @@ class Build:
                 break
             if not (isinstance(step, Pairs) and step.kind == "ARG"):
                 raise DockerfileError("no build stage in current context", step.line)
-        return self._until_target(steps)
+        return (*self._until_target(steps), *self._labels(steps[-1].line))
+
+    def _labels(self, line: int) -> Iterator[Instruction]:
+        """--label: steps of their own behind the last one."""
+        for name, value in sorted(self._options.labels.items()):
+            yield Pairs(line=line, text=f"LABEL {name}={value}", kind="LABEL", pairs=((name, value),), literal=True)
 
     def _until_target(self, steps: list[Instruction]) -> tuple[Instruction, ...]:
         target = self._options.target.lower()
@@ -151,7 +159,8 @@ class Build:
         else:
             stage = self._stages[-1]
             comment = apply_setting(step, stage, self._arguments, self._escape)
-            self._commit(stage, self._nop(stage, comment), lambda lease: self._folder_layer(step, stage, lease))
+            command = (*stage.shell, f"#(nop) {comment}") if comment.startswith("WORKDIR ") else self._nop(stage, comment)
+            self._commit(stage, command, lambda lease: self._folder_layer(step, stage, lease))
 
     # FROM
 
@@ -191,21 +200,21 @@ class Build:
         declared = self._arguments.declared()
         environment = stage.environment()
         extra = [f"{name}={value}" for name, value in declared.items() if name not in environment]
-        saved = (f"|{len(extra)}", *extra, *command) if extra else command
-        self._commit(stage, saved, lambda lease: self._run_layer(step, stage, command, extra, lease))
+        proxies = [f"{name}={value}" for name, value in self._arguments.proxies().items()]
+        saved = (f"|{len(extra)}", *extra, *command) if extra or proxies else command
+        self._commit(stage, saved, lambda lease: self._run_layer(step, stage, command, [*extra, *proxies], lease))
 
     def _run_layer(self, step: Run, stage: Stage, command: tuple[str, ...], extra: list[str], lease: Lease) -> str:
         """Runs the command in a container and registers what it changed; the diff id."""
-        proxies = [f"{name}={value}" for name, value in self._arguments.proxies().items()]
-        container = self._host.create(self._request(stage, command, [*extra, *proxies]))
+        container = self._host.create(self._request(stage, command, extra))
         self._containers.append(container)
         self._say(f" ---> Running in {container[:12]}\n")
-        code = self._host.run(container, lambda data: self._say(data.decode("utf-8", "replace")))
+        code = self._host.run(container, Printed(self._say))
         if code:
             words = " ".join(command)
             raise StepFailed(f"The command '{words}' returned a non-zero code: {code}", step.line, code=code)
         with self._stores.mounts.open_diff(container) as stream:
-            diff_id = lease.register(stream, chain_id(stage.diff_ids)).diff_id
+            diff_id = registered(lease, stream, chain_id(stage.diff_ids))
         if self._options.remove:
             self._say(f"Removing intermediate container {container[:12]}\n")
             self._containers.remove(container)
@@ -234,14 +243,14 @@ class Build:
     def _copy_from(self, step: Copy, words: tuple[str, ...], tree: Tree, stage: Stage, variables: Mapping[str, str]) -> None:
         plan = copying.plan(step, words, tree, stage.working_dir, variables, self._escape)
         options = "".join(f"--{name}={value} " for name, value in (("chown", step.owner), ("chmod", step.mode)) if value)
-        comment = f"{step.kind} {options}{plan.content} in {plan.target}{'/' if plan.into and plan.target != '/' else ''}"
+        comment = f"{step.kind} {options}{plan.content} in {words[-1]}"
 
         def layer(lease: Lease) -> str:
             with WorkTree(self._stores.mounts, chain_id(stage.diff_ids)) as work:
                 copying.apply(step, plan, tree, work.path, unpack_archive)
                 return work.register(lease)
 
-        self._commit(stage, self._nop(stage, comment), layer)
+        self._commit(stage, (*stage.shell, f"#(nop) {comment} "), layer)
 
     def _source_chain(self, name: str) -> str:
         """The chain of layers that --from means: an earlier stage by name or number, else an image."""
@@ -251,11 +260,11 @@ class Build:
                     raise InvalidArgument(f"invalid from flag value {name}: the stage is empty")
                 return chain_id(stage.diff_ids)
         if name.isdigit():
-            why = "refers to current build block" if int(name) == len(self._stages) - 1 else "no such build stage"
+            why = "refers to current build block" if int(name) == len(self._stages) - 1 else "index out of bounds"
             raise InvalidArgument(f"invalid from flag value {name}: {why}")
         return self._host.image(name, self._options.platform, pull=False).config.chain_id
 
-    # WORKDIR makes its folder; --label is a last step of its own
+    # WORKDIR makes its folder
 
     def _folder_layer(self, step: Instruction, stage: Stage, lease: Lease) -> str:
         """The layer with a WORKDIR's folder; "" for steps without one, and where the folder is there already."""
@@ -266,13 +275,6 @@ class Build:
                 return ""
             os.close(make_target_folder(tree, stage.working_dir, Owner()))
             return work.register(lease)
-
-    def _label(self) -> None:
-        stage = self._stages[-1]
-        labels = dict(sorted(self._options.labels.items()))
-        stage.config["Labels"] = {**(stage.config.get("Labels") or {}), **labels}
-        comment = "LABEL " + " ".join(f"{name}={value}" for name, value in labels.items())
-        self._commit(stage, self._nop(stage, comment), lambda _: "")
 
     # The one way to a new image
 
@@ -312,6 +314,17 @@ class Build:
     def _release(self, *, everything: bool) -> None:
         while self._containers and everything:
             self._host.release(self._containers.pop())
+
+
+def _take_ignored(context: Tree, dockerfile: str) -> None:
+    """Takes the Dockerfile and .dockerignore out of the context where .dockerignore says so: clients send them in any case."""
+    try:
+        ignore = Ignore(read_patterns(context.read(IGNORE_FILE, MAX_DOCKERFILE).decode("utf-8", "surrogateescape")))
+    except NotFound:
+        return
+    for name in (IGNORE_FILE, posixpath.normpath(dockerfile)):
+        if ignore.leaves_out(name):
+            context.unlink(name)
 
 
 def _script(step: Run) -> str:

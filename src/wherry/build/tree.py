@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import os
 import re
+import shutil
 import stat
 
 from wherry.errors import InvalidArgument, NotFound
@@ -28,10 +29,17 @@ KEPT_XATTRS = ("security.capability",)
 
 
 class Owner:
-    """Who owns what is copied. `mode` replaces the permissions of files and folders where it is not None."""
+    """Who owns what is copied. `mode` replaces the permissions of files and folders where it is not None.
 
-    def __init__(self, uid: int = 0, gid: int = 0, mode: int | None = None) -> None:
-        self.uid, self.gid, self.mode = uid, gid, mode
+    With `keep` what is copied belongs to whom it belonged before; only folders that are made for it are the owner's.
+    """
+
+    def __init__(self, uid: int = 0, gid: int = 0, mode: int | None = None, *, keep: bool = False) -> None:
+        self.uid, self.gid, self.mode, self.keep = uid, gid, mode, keep
+
+    def of(self, found: os.stat_result) -> tuple[int, int]:
+        """The user and the group of something that is copied."""
+        return (found.st_uid, found.st_gid) if self.keep else (self.uid, self.gid)
 
 
 class Tree:
@@ -76,6 +84,20 @@ class Tree:
             if found.st_size > most_bytes:
                 raise InvalidArgument(f"{path} is larger than {most_bytes} bytes")
             return b"".join(iter(lambda: os.read(descriptor, CHUNK), b""))
+        finally:
+            os.close(descriptor)
+
+    def unlink(self, path: str) -> None:
+        """Removes a file or a link; one that is not there is fine."""
+        folder, name = os.path.split(path)
+        try:
+            descriptor = self.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except NotFound:
+            return
+        try:
+            os.unlink(name, dir_fd=descriptor)
+        except FileNotFoundError:
+            return
         finally:
             os.close(descriptor)
 
@@ -186,8 +208,8 @@ def make_target_folder(tree: Tree, path: str, owner: Owner) -> int:
 def copy_into(source: int, folder: int, name: str, owner: Owner, depth: int = 0) -> None:
     """Copies what the O_PATH descriptor `source` is to `name` in `folder`; a folder is merged into one that is there.
 
-    Links are copied as links, devices and fifos as such, sockets passed over. What is in the way is replaced, except
-    that a folder never replaces a file. Raises InvalidArgument for that.
+    Links are copied as links, devices and fifos as such, sockets passed over. What is in the way is replaced, a folder with
+    all that is in it, except that a folder never replaces a file. Raises InvalidArgument for that.
     """
     if depth > MAX_DEPTH:
         raise InvalidArgument(f"folders are nested more than {MAX_DEPTH} deep")
@@ -200,12 +222,12 @@ def copy_into(source: int, folder: int, name: str, owner: Owner, depth: int = 0)
     _make_room(folder, name)
     if stat.S_ISLNK(found.st_mode):
         os.symlink(os.readlink("", dir_fd=source), name, dir_fd=folder)
-        os.chown(name, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
+        os.chown(name, *owner.of(found), dir_fd=folder, follow_symlinks=False)
     elif stat.S_ISREG(found.st_mode):
         _copy_file(source, found, folder, name, owner)
     else:
         os.mknod(name, found.st_mode, found.st_rdev, dir_fd=folder)
-        os.chown(name, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
+        os.chown(name, *owner.of(found), dir_fd=folder, follow_symlinks=False)
     os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
@@ -246,7 +268,7 @@ def _copy_folder(source: int, found: os.stat_result, folder: int, name: str, own
     inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         copy_children(source, inner, owner, depth)
-        os.fchown(inner, owner.uid, owner.gid)
+        os.fchown(inner, *owner.of(found))
         os.fchmod(inner, stat.S_IMODE(found.st_mode) if owner.mode is None else owner.mode)
         if fresh:
             os.utime(inner, ns=(found.st_atime_ns, found.st_mtime_ns))
@@ -262,7 +284,7 @@ def _copy_file(source: int, found: os.stat_result, folder: int, name: str, owner
             left = found.st_size
             while left > 0 and (moved := os.sendfile(writer, reader, None, left)):
                 left -= moved
-            os.fchown(writer, owner.uid, owner.gid)
+            os.fchown(writer, *owner.of(found))
             os.fchmod(writer, stat.S_IMODE(found.st_mode) if owner.mode is None else owner.mode)
             for xattr in KEPT_XATTRS:  # behind chown, which clears capabilities
                 if value := _xattr(reader, xattr):
@@ -279,5 +301,6 @@ def _make_room(folder: int, name: str) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISDIR(there.st_mode):
-        raise InvalidArgument(f"cannot copy a file over the folder {name}")
-    os.unlink(name, dir_fd=folder)
+        shutil.rmtree(name, dir_fd=folder)
+    else:
+        os.unlink(name, dir_fd=folder)

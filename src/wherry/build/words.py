@@ -8,6 +8,7 @@ Source: Docker's documentation, Â«Dockerfile reference: Environment replacementÂ
 
 from __future__ import annotations
 
+import json
 import re
 
 from wherry.errors import InvalidArgument
@@ -23,17 +24,27 @@ _NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!-]")
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     """One word: variables replaced, quotes and escapes taken off. Raises InvalidArgument for a malformed one."""
-    return "".join(_Lexer(text, variables, escape).words(split=False))
+    try:
+        return "".join(_Lexer(text, variables, escape).words(split=False))
+    except InvalidArgument as failure:
+        raise _unprocessed(text, failure) from failure
 
 
 def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") -> tuple[str, ...]:
     """The words of a text, split at white space outside of quotes and escapes; what a variable brings is split as well."""
-    return tuple(_Lexer(text, variables, escape).words(split=True))
+    try:
+        return tuple(_Lexer(text, variables, escape).words(split=True))
+    except InvalidArgument as failure:
+        raise _unprocessed(text, failure) from failure
 
 
 def replace_variables(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     """Only the variables, quotes left as they are: what happens inside of a here-document."""
     return _Lexer(text, variables, escape, keep_quotes=True).whole()
+
+
+def _unprocessed(text: str, failure: InvalidArgument) -> InvalidArgument:
+    return InvalidArgument(f"failed to process {json.dumps(text, ensure_ascii=False)}: {failure.message}")
 
 
 class _Lexer:

@@ -7,16 +7,19 @@ import secrets
 
 from wherry.build.copying import as_stream, looks_like_archive
 from wherry.errors import DataLoss
+from wherry.oci.digest import EMPTY_LAYER
 from wherry.store.compression import decompress
 from wherry.store.tarread import TarReader
 from wherry.store.unpack import Unpacker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from wherry.store.layers import Lease
     from wherry.store.mounts import ContainerLayers
+    from wherry.store.stream import Readable
 
 
 class WorkTree:
@@ -40,7 +43,7 @@ class WorkTree:
     def register(self, lease: Lease) -> str:
         """Makes a layer of what was written; its diff id. The tree stays as it is."""
         with self._mounts.open_diff(self._id) as stream:
-            return lease.register(stream, self._chain).diff_id
+            return registered(lease, stream, self._chain)
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -49,8 +52,14 @@ class WorkTree:
             self._mounts.remove(self._id)
 
 
-def unpack_archive(source: int, folder: str) -> bool:
-    """Unpacks a local tar archive, plain or compressed, into a folder; False where the file is no archive.
+def registered(lease: Lease, stream: Readable, chain: str) -> str:
+    """Makes a layer of a diff; its diff id, or "" where nothing changed: no image needs such a layer."""
+    diff_id = lease.register(stream, chain).diff_id
+    return "" if diff_id == EMPTY_LAYER else diff_id
+
+
+def unpack_archive(source: int, folder: Callable[[], int]) -> bool:
+    """Unpacks a local tar archive, plain or compressed, into the folder that `folder` opens; False where the file is no archive.
 
     A compressed file that holds no tar is an ordinary file as well. Raises as the store's unpacker.
     """
@@ -64,7 +73,7 @@ def unpack_archive(source: int, folder: str) -> bool:
                 return False
         except DataLoss:  # begins like a compressed file, and is none
             return False
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = folder()
     try:
         with as_stream(source) as file:
             _, stream = decompress(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli.archive.ignore import Ignore, read_patterns
+from wherry.build.ignore import Ignore, read_patterns
 from wherry.cli.archive.pack import END, Packer
 from wherry.cli.command import CommandFailed
 from wherry.errors import InvalidArgument

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 # The API version whose meanings a step's container has.
 VERSION = (1, 50)
 CHUNK = 64 << 10
+FRAME_HEAD = 8
 
 
 class Builds:
@@ -84,7 +85,8 @@ class Builds:
             image_id = await self._pool.run_long(self._build, context, options, house, say, cancelled)
             for tag in options.tags:
                 reference = await self.images.tag(image_id, tag, "")
-                say(f"Successfully tagged {reference.familiar()}\n")
+                if not options.quiet:
+                    say(f"Successfully tagged {reference.familiar()}\n")
             return image_id
         finally:
             self.under_way -= 1
@@ -96,6 +98,8 @@ class Builds:
         try:
             _, stream = decompress(context)
             Unpacker(folder).run(TarReader(stream))
+            while context.read(CHUNK):  # what stands behind the tar's end; the client prints first that it has sent all
+                pass
             with Tree(folder) as tree:
                 return Build(self._stores, house, options, say, cancelled.is_set).run(tree)
         finally:
@@ -142,12 +146,13 @@ class _House:
         container, _ = await self._builds.creator.create("", config, host, None, version=VERSION)
         return container.id
 
-    def run(self, container_id: str, output: Callable[[bytes], None]) -> int:
+    def run(self, container_id: str, output: Callable[[int, bytes], None]) -> int:
         """Starts the container, passes on what it prints, and waits for its end."""
         ours, theirs = socket.socketpair()
         with ours:
             self._ask(self._start(container_id, theirs))
             ours.settimeout(0.5)
+            waiting = b""
             while True:
                 try:
                     data = ours.recv(CHUNK)
@@ -158,13 +163,13 @@ class _House:
                     continue
                 if not data:
                     break
-                output(data)
+                waiting = _passed_on(waiting + data, output)
         return self._ask(self._end(container_id))
 
     async def _start(self, container_id: str, connection: socket.socket) -> None:
         container = self._builds.containers.find(container_id)
         wanted = AttachOptions(stdout=True, stderr=True, stream=True)
-        await self._builds.attach.attach(container, wanted, connection.detach(), b"", multiplex=False)
+        await self._builds.attach.attach(container, wanted, connection.detach(), b"", multiplex=True)
         await self._builds.lifecycle.start(container)
 
     async def _end(self, container_id: str) -> int:
@@ -185,3 +190,11 @@ class _House:
         container = self._builds.containers.get(container_id)
         if container is not None:
             await self._builds.removal.remove(container, self._builds.lifecycle, force=True, volumes=True)
+
+
+def _passed_on(data: bytes, output: Callable[[int, bytes], None]) -> bytes:
+    """Passes the whole stdcopy frames on (stream, three zeros, length in 4 bytes, payload); what has come of the next one."""
+    while len(data) >= FRAME_HEAD and len(data) >= (end := FRAME_HEAD + int.from_bytes(data[4:FRAME_HEAD], "big")):
+        output(data[0], data[FRAME_HEAD:end])
+        data = data[end:]
+    return data

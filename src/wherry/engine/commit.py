@@ -9,6 +9,7 @@ from wherry.engine import gojson
 from wherry.engine.merge import merged
 from wherry.engine.records import timestamp
 from wherry.errors import Conflict
+from wherry.oci.digest import EMPTY_LAYER
 from wherry.oci.image import History, ImageConfig
 from wherry.oci.reference import parse_reference
 
@@ -82,13 +83,15 @@ class Committer:
         parent = self._image_store.get(container.record.image) if container.record.image else None
         before = parent.config if parent else None
         created = timestamp(self._clock_ns())
-        step = History(created=created, created_by=" ".join([container.record.path, *container.record.args]), author=author,
-                       comment=comment)
         with self._layers.lease() as lease, self._containers.open_diff(container.id) as stream:
             layer = lease.register(stream, before.chain_id if before else "")
+            changed = layer.diff_id != EMPTY_LAYER  # as Docker: an image has no layer that changes nothing
+            step = History(created=created, created_by=" ".join([container.record.path, *container.record.args]), author=author,
+                           comment=comment, empty_layer=not changed)
             made = ImageConfig(
                 architecture=before.architecture if before else _machine(), os="linux", variant=before.variant if before else "",
-                diff_ids=(*(before.diff_ids if before else ()), layer.diff_id), created=created, author=author, config=section,
+                diff_ids=(*(before.diff_ids if before else ()), *((layer.diff_id,) if changed else ())), created=created,
+                author=author, config=section,
                 history=(*(before.history if before else ()), step),
                 unknown={"container": container.id, "container_config": gojson.plain(container.record.config),
                          "docker_version": ""})

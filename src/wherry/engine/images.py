@@ -247,6 +247,7 @@ class Images:
         comment = str(config.unknown.get("comment") or "")
         if not comment and config.history:
             comment = config.history[-1].comment
+        made_by = config.unknown.get("container_config")
         shown: dict[str, Any] = {
             "Id": image.id,
             "RepoTags": list(self.tags(image.id)),
@@ -257,6 +258,8 @@ class Images:
             "DockerVersion": config.unknown.get("docker_version") or "",
             "Author": config.author,
             "Config": gojson.plain(self.container_config(image)),
+            "Container": config.unknown.get("container") or "",
+            "ContainerConfig": gojson.plain(gojson.convert(made_by if isinstance(made_by, dict) else {}, ContainerConfig)),
             "Architecture": config.architecture,
             "Os": config.os or "linux",
             "Size": self.size(image),

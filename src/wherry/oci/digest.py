@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# The tar of a layer that changes nothing: two blocks of zeros.
+EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 _HEX = frozenset("0123456789abcdef")

@@ -94,7 +94,7 @@ def test_durations(text: str, ns: int | None) -> None:
     ("STOPSIGNAL SIGUSR1", "STOPSIGNAL SIGUSR1", "StopSignal", "SIGUSR1"),
     ('SHELL ["/bin/ash", "-c"]', "SHELL [/bin/ash -c]", "Shell", ["/bin/ash", "-c"]),
     ("ONBUILD RUN x", "ONBUILD RUN x", "OnBuild", ["RUN x"]),
-    ("HEALTHCHECK NONE", 'HEALTHCHECK ["NONE"]', "Healthcheck", {"Test": ["NONE"]}),
+    ("HEALTHCHECK NONE", "HEALTHCHECK &{[\"NONE\"] \"0s\" \"0s\" \"0s\" '\\x00'}", "Healthcheck", {"Test": ["NONE"]}),
 ])
 def test_settings(text: str, comment: str, field: str, value: object) -> None:
     arguments = Arguments({"base": "given"}, {})

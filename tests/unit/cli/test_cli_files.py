@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wherry.cli.archive.ignore import Ignore, read_patterns
+from wherry.build.ignore import Ignore, read_patterns
 from wherry.cli.archive.pack import END, Packer
 from wherry.cli.archive.paths import CopyEnd, plan, split
 from wherry.cli.archive.unpack import unpack

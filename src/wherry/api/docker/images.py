@@ -267,8 +267,8 @@ def inspect_for(shown: dict[str, Any], version: Version) -> dict[str, Any]:
     config = shown["Config"]
     if version >= (1, 50):
         shown["Config"] = {name: value for name, value in config.items() if name not in _CONTAINER_FIELDS}
-    if version < (1, 45):
-        shown |= {"Container": "", "ContainerConfig": config}
+    if version >= (1, 45):
+        del shown["Container"], shown["ContainerConfig"]
     if version < (1, 44):
         shown["VirtualSize"] = shown["Size"]
     if version >= (1, 44) and shown["Created"].startswith("0001-"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
-from wherry.cli.archive.paths import clean
 from wherry.errors import InvalidArgument
 
 TYPE_CHECKING = False
@@ -25,9 +25,9 @@ def read_patterns(text: str) -> list[str]:
         if inverted:
             pattern = pattern[1:].strip()
         if pattern:
-            pattern = clean(pattern)
+            pattern = posixpath.normpath(pattern)
             if len(pattern) > 1:
-                pattern = pattern.removeprefix("/")
+                pattern = pattern.lstrip("/")
         found.append("!" + pattern if inverted else pattern)
     return found
 
