@@ -9,7 +9,7 @@ from wherry.linux import cgroup
 from wherry.oci.runtime import Process
 from wherry.runtime import container
 from wherry.runtime.execute import check_can_execute
-from wherry.shim.driver import Driver, Started
+from wherry.shim.driver import Driver, Started, process_of
 from wherry.shim.parked import Parked, park
 from wherry.shim.protocol import StartFailed
 
@@ -74,15 +74,16 @@ class BuiltinDriver(Driver):
 
     def _execute(self, request: ExecRequest, stdio: tuple[int, int, int] | None) -> container.Process:
         loaded = self._load()
-        wanted = container.ExecRequest(
-            process=Process.from_json({**request.process, "terminal": request.terminal}), stdio=stdio, console=stdio is None
-        )
+        given = process_of(request)
+        wanted = container.ExecRequest(process=Process.from_json(given), stdio=stdio, console=stdio is None)
         if self._parked is not None:
             check_can_execute(loaded, wanted)
             try:
-                return self._parked.execute(request, loaded.saved.pid, stdio)
+                return self._parked.execute(given, loaded.saved.pid, stdio)
             except Unavailable:
-                pass  # it was killed with everything else in the cgroup: the long way, and another is parked
+                # It was killed, maybe with everything else in the cgroup: the long way, and another is parked.
+                self._parked.forget()
+                self._parked = None
         return container.execute(loaded, wanted)
 
     def park(self) -> int:
