@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from wherry import trace
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 TAR_SPLIT = "tar-split.json.gz"
 MAX_DEPTH = 125  # as Docker: an overlay takes 128, and containers put two on top
+_REMOVERS = 4  # threads
 
 
 class Layer(Record):
@@ -217,14 +219,22 @@ class LayerStore:
                 layer, note = self._detach(chain_id)
                 removed.append((layer, note))
                 chain_id = layer.parent
-        for layer, note in removed:
-            self._forget(layer, note)
+        self._forget(removed)
         return tuple(layer for layer, _ in removed)
 
-    def _forget(self, layer: Layer, note: str) -> None:
+    def _forget(self, removed: Sequence[tuple[Layer, str]]) -> None:
+        """Discards what was detached; several layers at once, since removing files is mostly waiting for the disk."""
         if self.on_removed is not None:
-            self.on_removed(layer.chain_id)
-        self._root.discard(note)
+            for layer, _ in removed:
+                self.on_removed(layer.chain_id)
+        notes = [note for _, note in removed]
+        if len(notes) < 2:
+            for note in notes:
+                self._root.discard(note)
+            return
+        with ThreadPoolExecutor(min(len(notes), _REMOVERS), "wherry-remove") as pool:
+            for done in [pool.submit(self._root.discard, note) for note in notes]:
+                done.result()
 
     @contextmanager
     def releasing(self, chain_id: str) -> Iterator[None]:
@@ -292,9 +302,8 @@ class LayerStore:
                 notes = [self._detach(chain_id) for chain_id in unneeded]
             if not notes:
                 return tuple(removed)
-            for layer, note in notes:
-                self._forget(layer, note)
-                removed.append(layer)
+            self._forget(notes)
+            removed += [layer for layer, _ in notes]
 
     def open_tar(self, chain_id: str) -> ByteStream:
         """The layer's tar, byte for byte as it was registered.
