@@ -72,17 +72,19 @@ def resolve_user(user: str, group_add: tuple[str, ...], passwd: str, group: str)
     uid, gid, name = 0, 0, ""
     if not who:
         account = next((one for one in accounts if one.uid == 0), None)
+    elif who.isdigit():
+        # A number is never a name: an image may call root «1000» (CVE-2016-3697).
+        account = next((one for one in accounts if one.uid == int(who)), None)
     else:
         account = next((one for one in accounts if one.name == who), None)
-        if account is None and who.isdigit():
-            account = next((one for one in accounts if one.uid == int(who)), None)
     if account is not None:
         uid, gid, name = account.uid, account.gid, account.name
     elif who:
         uid = _number(who, f"unable to find user {who}: no matching entries in passwd file")
     additional: list[int] = []
     if colon and group_name:
-        gid = _group_id(group_name, groups, f"unable to find group {group_name}: no matching entries in group file")
+        missing = f"unable to find group {group_name}: no matching entries in group file"
+        gid = _number(group_name, missing) if group_name.isdigit() else _group_id(group_name, groups, missing)
     elif name:
         # Without a group of one's own choice, one is also in the groups that list one.
         additional = [one.gid for one in groups if name in one.members]

@@ -139,3 +139,12 @@ def test_a_machine_that_lacks_a_capability_hands_on_what_it_has():
 def test_environment():
     env = build({"env": ("A=1", "B=2", "A=3", "PATH=/x", "HOSTNAME", "NEVER")})["process"]["env"]
     assert env == ["PATH=/x", "A=3", "B=2"]
+
+
+@pytest.mark.parametrize("host", [HostConfig(), HostConfig(privileged=True), HostConfig(cap_add=("ALL",))])
+def test_no_capability_is_inheritable(host):
+    """CVE-2022-24769, CVE-2022-29162: a program with inheritable file capabilities would get back what was dropped."""
+    document = oci_config(ContainerConfig(cmd=("sh",)), host, facts=FACTS, found=Found(devices=(), numbers={}), user=User(),
+                          places=Places(rootfs="/r", cgroups_path="/c"))
+    assert document["process"]["capabilities"]["bounding"]
+    assert not document["process"]["capabilities"].get("inheritable")

@@ -51,3 +51,9 @@ def test_no_link_leads_out(tmp_path):
     with pytest.raises(InvalidArgument, match="unable to find user secret"):
         find_user(str(rootfs), "secret")
     assert find_user(str(rootfs), "7:8").gid == 8
+
+
+def test_a_number_is_never_a_name():
+    """CVE-2016-3697: an image whose passwd calls root «1000»."""
+    assert resolve_user("1000", (), "1000:x:0:0:root:/root:/bin/sh\n", "").uid == 1000
+    assert resolve_user("1000:50", (), "", "50:x:0:\n").gid == 50
