@@ -424,3 +424,33 @@ def test_the_cold_command_line_in_a_terminal(box: Box) -> None:
     assert b"/dev/pts/0" in text
     assert b"got word" in text
     assert os.listdir(box.root) == []
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_a_prepared_null_device_masks_nothing_of_the_host(box: Box, mode: str) -> None:
+    """CVE-2025-31133: /dev/null of the image is a link; masked paths must not be made of what it leads to."""
+    (box.bundle / "rootfs/dev/null").symlink_to("/proc/sys/kernel/core_pattern")
+    (box.bundle / "rootfs/secret").write_text("hidden")
+
+    def change(document: dict[str, Any]) -> None:
+        document["mounts"] = [one for one in document["mounts"] if not one["destination"].startswith("/dev")]
+        document["linux"]["maskedPaths"] = ["/secret"]
+        document["linux"]["devices"] = []
+
+    try:
+        _, text = box.run("sh", "-c", "cat /secret; echo end", change=change, mode=mode)
+    except container.StartFailed:
+        return  # refused is as good
+    assert text == "end\n"
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_a_sysctl_goes_to_the_kernel_whatever_proc_the_image_has(box: Box, mode: str) -> None:
+    """CVE-2025-52881: the image's /proc is no procfs until it is mounted; the write must not land in a file of the image."""
+    planted = box.bundle / "rootfs/proc/sys/net/ipv4/ip_forward"
+    planted.parent.mkdir(parents=True)
+    planted.write_text("planted")
+    _, text = box.run("cat", "/proc/sys/net/ipv4/ip_forward", mode=mode,
+                      change=lambda document: document["linux"].update(sysctl={"net.ipv4.ip_forward": "1"}))
+    assert text == "1\n"
+    assert planted.read_text() == "planted"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,52 @@ def test_who_enters_by_exec_brings_nothing_of_the_host(api, shared) -> None:
         seen = looks(shared)
     assert seen, "nothing was caught on its way in"
     check_nothing_of_the_host(seen)
+
+
+def test_a_number_is_a_uid_whatever_the_image_calls_it(api) -> None:
+    """CVE-2016-3697: a user of the image whose name is a number, with uid 0."""
+    script = "echo '1000:x:0:0::/:/bin/sh' >>/etc/passwd; sleep 1000"
+    with api.running("sh", "-c", script) as container:
+        until(lambda: "1000:x:0" in api.exec(container, "cat", "/etc/passwd")[1])
+        assert api.exec(container, "id", "-u", User="1000") == (0, "1000\n")
+
+
+def test_no_capability_is_inheritable(api) -> None:
+    """CVE-2022-24769, CVE-2022-29162: by start and by exec."""
+    inheritable = "CapInh:\t" + "0" * 16 + "\n"
+    assert api.run("grep", "CapInh", "/proc/self/status") == (0, inheritable)
+    with api.running() as container:
+        for _ in range(2):
+            assert api.exec(container, "grep", "CapInh", "/proc/self/status") == (0, inheritable)
+        assert api.exec(container, "grep", "CapInh", "/proc/self/status", Privileged=True) == (0, inheritable)
+
+
+def test_no_descriptor_of_the_host_is_a_working_folder(api) -> None:
+    """CVE-2024-21626: by start and by exec."""
+    with api.running() as container:
+        for fd in range(3, 16):
+            code, text = api.exec(container, "ls", "-a", WorkingDir=f"/proc/self/fd/{fd}")
+            assert code != 0, text
+            made = api.create("ls", WorkingDir=f"/proc/self/fd/{fd}")
+            try:
+                assert api.daemon.request("POST", f"/containers/{made}/start")[0] >= 400
+            finally:
+                api.remove(made)
+
+
+def test_links_that_change_lead_no_copy_out(api, shared) -> None:
+    """CVE-2018-15664: a folder becomes a link to a folder of the host while something is copied into it."""
+    outside = shared / "outside"
+    outside.mkdir()
+    swap = f"mkdir -p /a{outside} {outside}; while :; do mv /x /y; ln -s {outside} /x; rm /x; mv /y /x; done"
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("planted"))
+    with api.running("sh", "-c", f"mkdir /x; {swap}") as container:
+        arrived = 0
+        for _ in range(30):
+            status, _ = api.daemon.request("PUT", f"/containers/{container}/archive?path=/x", data.getvalue(),
+                                           {"Content-Type": "application/x-tar"})
+            arrived += status == 200
+        assert arrived
+    assert os.listdir(outside) == []
