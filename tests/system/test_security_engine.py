@@ -108,3 +108,20 @@ def test_links_that_change_lead_no_copy_out(api, shared) -> None:
             arrived += status == 200
         assert arrived
     assert os.listdir(outside) == []
+
+
+def test_a_race_for_the_target_of_a_mount_is_lost(api, shared) -> None:
+    """CVE-2021-30465, CVE-2024-45310: in a shared volume a folder becomes a link to a folder of the host while a container mounts there."""
+    outside, volume = shared / "outside", shared / "volume"
+    outside.mkdir()
+    (volume / "a").mkdir(parents=True)
+    swap = f"cd /v; while :; do mv a b; ln -s /{'../' * 12}{outside} a; rm a; mv b a; done"
+    binds = [f"{volume}:/v", f"{shared}/peeking.py:/v/a/made"]
+    with api.running("sh", "-c", swap, host={"Binds": [f"{volume}:/v"]}):
+        started = 0
+        for _ in range(15):
+            container = api.create("true", host={"Binds": binds})
+            started += api.daemon.request("POST", f"/containers/{container}/start")[0] == 204
+            api.remove(container)
+    assert started
+    assert os.listdir(outside) == []
