@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEADLINE_S = 30.0
+DEADLINE_S = 10.0
 
 
 class Terminal:
@@ -26,7 +26,7 @@ class Terminal:
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.execvp(words[0], words)
-        self.before = termios.tcgetattr(self.fd)[3]
+        self.before = termios.tcgetattr(self.fd)
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -54,10 +54,14 @@ class Terminal:
 
     def restored(self) -> bool:
         """Whether the terminal's modes are those of the beginning (asked while the program may still run)."""
-        return bool(termios.tcgetattr(self.fd)[3] == self.before)
+        return termios.tcgetattr(self.fd) == self.before
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the program."""
+        os.kill(self.pid, number)
 
     def end(self) -> int:
-        """Waits for the program; its exit code. Everything it still wrote is in `text`."""
+        """Waits for the program; its exit code. Everything it still wrote is in `text`. The terminal must be as it was."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -67,5 +71,7 @@ class Terminal:
             self._read()
         while select.select([self.fd], [], [], 0)[0] and self._read():
             pass
+        restored = self.restored()
         os.close(self.fd)
+        assert restored, "the program left the terminal changed"
         return os.waitstatus_to_exitcode(status)

@@ -100,7 +100,7 @@ class Execs:
         return one
 
     def find(self, exec_id: str) -> Exec:
-        """Raises NotFound, also when its container has ended meanwhile."""
+        """Raises NotFound, also some minutes after it or its container has ended."""
         one = self._by_id.get(exec_id)
         if one is None:
             matching = [found for key, found in self._by_id.items() if exec_id and key.startswith(exec_id)]
@@ -168,9 +168,9 @@ class Execs:
             self._events.publish("container", "exec_detach", container.id, one.attributes())
 
     def container_ended(self, container: Container) -> None:
-        """A container has ended: so have its execs, which are forgotten."""
+        """A container has ended: so have its execs, whose exit codes are still asked for by those who were attached."""
         for one in container.execs.values():
-            self._by_id.pop(one.id, None)
+            asyncio.get_running_loop().call_later(KEPT_S, self._by_id.pop, one.id, None)
             if one.exit_code is None and one.started:
                 one.exit_code = 137
             one.running = False

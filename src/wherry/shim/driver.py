@@ -13,6 +13,8 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from wherry.shim.protocol import ExecRequest, LaunchRequest
 
 
@@ -67,6 +69,14 @@ def make_driver(request: LaunchRequest, run_folder_fd: int) -> Driver:
     from wherry.shim.external import ExternalDriver
 
     return ExternalDriver(request, run_folder_fd)
+
+
+def process_of(request: ExecRequest) -> dict[str, Any]:
+    """The runtime-spec's process of an exec, with its terminal and the size that a program finds there when it begins."""
+    process = {**request.process, "terminal": request.terminal}
+    if request.terminal and any(request.console_size):
+        process["consoleSize"] = {"height": request.console_size[0], "width": request.console_size[1]}
+    return process
 
 
 def exit_code_for(message: str) -> int:

@@ -15,7 +15,7 @@ import os
 from wherry.errors import Internal, NotFound
 from wherry.linux import unixsocket
 from wherry.oci.jsontext import dumps, loads
-from wherry.shim.driver import Driver, Started, exit_code_for
+from wherry.shim.driver import Driver, Started, exit_code_for, process_of
 from wherry.shim.protocol import StartFailed
 
 TYPE_CHECKING = False
@@ -67,12 +67,9 @@ class ExternalDriver(Driver):
     def execute(self, request: ExecRequest, stdio: tuple[int, int, int] | None) -> Started:
         """Runs `exec` with the process in a file."""
         name = f"exec-{os.getpid()}.json"
-        process = {**request.process, "terminal": request.terminal}
-        if request.terminal and any(request.console_size):
-            process["consoleSize"] = {"height": request.console_size[0], "width": request.console_size[1]}
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
         with open(fd, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(dumps(process))
+            file.write(dumps(process_of(request)))
         try:
             return self._start_process(
                 ("exec", "--process", f"{self._request.run_folder}/{name}", "--detach"), (self._request.id,), stdio, "exec.pid"

@@ -25,10 +25,10 @@ from wherry.shim import packets, protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
 
     from wherry.linux.cgroup import Manager
-    from wherry.shim.protocol import ExecRequest
 
 SIGCHLD = 17
 
@@ -40,13 +40,16 @@ class Parked:
         self.pid = pid
         self._connection = connection
 
-    def execute(self, request: ExecRequest, init_pid: int, stdio: tuple[int, int, int] | None) -> container.Process:
-        """Starts a process from it. Raises Unavailable when the child is gone, StartFailed as `container.execute`."""
+    def execute(self, given: Mapping[str, Any], init_pid: int, stdio: tuple[int, int, int] | None) -> container.Process:
+        """Starts a process, given as in the runtime-spec, from it.
+
+        Raises Unavailable when the child is gone, StartFailed as `container.execute`.
+        """
         connection, other = unixsocket.pair()
         try:
             init_fd = process.pidfd_open(init_pid)
             try:
-                body = {"process": {**request.process, "terminal": stdio is None}}
+                body = {"process": given}
                 unixsocket.send(self._connection, protocol.pack(body), (other.fileno(), init_fd, *(stdio or ())))
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise Unavailable("the parked child is gone") from error
