@@ -10,13 +10,18 @@ anything else                                           Internal
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import socket
+from urllib.parse import urlsplit
 
 from wherry import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
 _BY_CODE: Mapping[str, type[errors.WherryError]] = {
     "UNAUTHORIZED": errors.Unauthorized,
@@ -30,6 +35,8 @@ _BY_CODE: Mapping[str, type[errors.WherryError]] = {
     "TOOMANYREQUESTS": errors.Unavailable,
     "UNAVAILABLE": errors.Unavailable,
 }
+# What connect(2) says of the way there.
+_CONNECTING = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
 _BY_STATUS: Mapping[int, type[errors.WherryError]] = {
     400: errors.InvalidArgument,
     401: errors.Unauthorized,
@@ -62,11 +69,11 @@ def from_response(status: int, body: bytes) -> errors.WherryError:
 
 def from_network(method: str, url: str, failure: BaseException) -> errors.WherryError:
     """The error that no answer at all means, with the innermost cause in Go's and so Docker's wording."""
-    return errors.Unavailable(f'{method.capitalize()} "{url}": {_cause(failure)}')
+    return errors.Unavailable(f'{method.capitalize()} "{url}": {_cause(failure, urlsplit(url))}')
 
 
-def _cause(failure: BaseException) -> str:
-    """The last link of a chain of exceptions, as a person wants to read it."""
+def _cause(failure: BaseException, url: SplitResult) -> str:
+    """The last link of a chain of exceptions, as Go's net package words it."""
     seen: set[int] = set()
     current: BaseException = failure
     while id(current) not in seen:
@@ -76,8 +83,11 @@ def _cause(failure: BaseException) -> str:
         if inner is None:
             break
         current = inner
-    if isinstance(current, ConnectionRefusedError):
-        return "connect: connection refused"
+    if isinstance(current, socket.gaierror):
+        known = {socket.EAI_NONAME: "no such host", socket.EAI_NODATA: "no such host"}
+        return f"dial tcp: lookup {url.hostname}: {known.get(current.errno or 0, current.strerror)}"
+    if isinstance(current, OSError) and current.errno in _CONNECTING:
+        return f"dial tcp {_address(url)}: connect: {os.strerror(current.errno).lower()}"
     if isinstance(current, TimeoutError):
         return "i/o timeout"
     if isinstance(current, ConnectionResetError):
@@ -88,3 +98,8 @@ def _cause(failure: BaseException) -> str:
     if "IncompleteRead" in text:
         return "unexpected EOF"
     return text
+
+
+def _address(url: SplitResult) -> str:
+    """Host and port of a URL."""
+    return url.netloc.rpartition("@")[2] if url.port else f"{url.netloc}:{443 if url.scheme == 'https' else 80}"
