@@ -93,7 +93,7 @@ def test_networks_and_volumes(daemon: Wherryd) -> None:
 
 
 def test_a_daemon_on_demand() -> None:
-    """Nothing answers on the default socket: the first command starts wherryd, says so once, and the next one finds it.
+    """Nothing answers on the default socket: of two commands at once one starts wherryd and says so, all others find it.
 
     It runs in a network namespace of its own: the daemon of the other tests has its firewall table in this one.
     """
@@ -108,7 +108,9 @@ def test_a_daemon_on_demand() -> None:
         return done.stdout.decode(), done.stderr.decode()
 
     try:
-        assert run("load", data=archive()) == ("Loaded image: busybox:latest\n", "wherry: starting wherryd\n")
+        two = [subprocess.Popen(["unshare", "-n", WHERRY, "ps", "-q"], env=env, stderr=subprocess.PIPE) for _ in range(2)]
+        assert sorted(one.communicate(timeout=60)[1] for one in two) == [b"", b"wherry: starting wherryd\n"]
+        assert run("load", data=archive()) == ("Loaded image: busybox:latest\n", "")
         assert run("run", "--rm", "--network", "none", "busybox", "echo", "hi") == ("hi\n", "")
     finally:
         subprocess.run(["pkill", "-TERM", "-f", "wherryd --on-demand"], check=False)  # this world has processes of its own alone

@@ -35,6 +35,16 @@ def start(socket_path: str, program: str, streams: Streams) -> bool:
     daemon = find_daemon(program)
     if not daemon:
         raise Unavailable("no daemon answers, and wherryd is neither beside this program nor on the PATH")
+    turn = _take_turn(socket_path)
+    try:
+        if not answers(socket_path):
+            _start(daemon, socket_path, streams)
+    finally:
+        os.close(turn)
+    return True
+
+
+def _start(daemon: str, socket_path: str, streams: Streams) -> None:
     streams.error_line("wherry: starting wherryd")
     said = os.memfd_create("wherryd-stderr", os.MFD_CLOEXEC)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -50,7 +60,15 @@ def start(socket_path: str, program: str, streams: Streams) -> bool:
     finally:
         os.close(null)
         os.close(said)
-    return True
+
+
+def _take_turn(socket_path: str) -> int:
+    """A lock until the descriptor is closed: of two commands at the same moment one starts the daemon, the other finds it."""
+    import fcntl
+
+    lock = os.open(f"{socket_path}.starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def _wait(pid: int, socket_path: str, said: int) -> None:
