@@ -9,6 +9,7 @@ from wherry.build.duration import duration_text
 from wherry.build.instructions import Command, Healthcheck, Onbuild, Pairs, Shell, Single, Words
 from wherry.build.words import expand, expand_words
 from wherry.errors import InvalidArgument
+from wherry.linux.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,13 +103,9 @@ def _single(step: Single, stage: Stage, meant: Callable[[str], str]) -> str:
 
 
 def _signal(text: str) -> str:
-    import signal
-
-    names = {one.name for one in signal.Signals}
-    name = text.upper().removeprefix("SIG")
-    if (text.isdigit() and 0 < int(text) <= 64) or f"SIG{name}" in names or name.startswith("RTM"):
-        return text
-    raise InvalidArgument(f"Invalid signal: {text}")
+    if signal_number(text) is None:
+        raise InvalidArgument(f"Invalid signal: {text}")
+    return text
 
 
 def _expose(words: list[str], stage: Stage) -> str:

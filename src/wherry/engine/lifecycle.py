@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from wherry.engine import naming, restart, states
 from wherry.errors import Conflict, InvalidArgument, NotFound, NotModified, Unavailable, WherryError
+from wherry.linux.signals import signal_number as by_name
 
 if TYPE_CHECKING:
     from wherry.engine.cgroups import Cgroups
@@ -272,18 +273,10 @@ def updated(host: HostConfig, asked: UpdateRequest) -> HostConfig:
 
 def signal_number(text: str) -> int:
     """`SIGTERM`, `term` or `15`. Raises InvalidArgument for an unknown one."""
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if text.isdecimal() and 0 < int(text) <= signals.SIGRTMAX:
-        return int(text)
-    if name.startswith("SIGRTMIN+") and name[9:].isdecimal() and int(name[9:]) <= 30:
-        return signals.SIGRTMIN + int(name[9:])
-    if name.startswith("SIGRTMAX-") and name[9:].isdecimal() and int(name[9:]) <= 30:
-        return signals.SIGRTMAX - int(name[9:])
-    try:
-        return signals.Signals[name]
-    except KeyError:
-        raise InvalidArgument(f"Invalid signal: {text}") from None
+    number = by_name(text)
+    if number is None:
+        raise InvalidArgument(f"Invalid signal: {text}")
+    return number
 
 
 def stop_signal(record: Record) -> int:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from wherry.errors import InvalidArgument
+from wherry.linux.signals import signal_number
 from wherry.runtime import container
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
-
     from wherry.runtime.main import Context
-else:
-    import _signal
 
 COMMAND = Command(
     name="kill", usage="send a signal to a container's init", arguments="<container-id> [signal]", minimum=1, maximum=2,
@@ -37,8 +34,7 @@ def parse_signal(text: str) -> int:
     """The number of a signal by its name or number. InvalidArgument «unknown signal»."""
     if text.isdigit():
         return int(text)
-    name = text.upper()
-    number = getattr(_signal, name if name.startswith("SIG") else "SIG" + name, None)
-    if not isinstance(number, int) or name.startswith("SIG_"):
+    number = signal_number(text)
+    if number is None:
         raise InvalidArgument(f'unknown signal "{text}"')
     return number
