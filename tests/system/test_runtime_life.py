@@ -454,3 +454,29 @@ def test_a_sysctl_goes_to_the_kernel_whatever_proc_the_image_has(box: Box, mode:
                       change=lambda document: document["linux"].update(sysctl={"net.ipv4.ip_forward": "1"}))
     assert text == "1\n"
     assert planted.read_text() == "planted"
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_a_prepared_console_is_mounted_nowhere_else(box: Box, mode: str) -> None:
+    """CVE-2025-52565: /dev/console of the image is a link into /proc; the terminal must not be put over what it leads to."""
+    (box.bundle / "rootfs/dev/console").symlink_to("/proc/sys/kernel/core_pattern")
+    (box.bundle / "rootfs/dev/pts").mkdir()
+
+    def change(document: dict[str, Any]) -> None:
+        document["mounts"] = [one for one in document["mounts"] if one["destination"] not in ("/dev", "/dev/shm", "/dev/mqueue")]
+        document["process"]["terminal"] = True
+
+    config = box.config("grep", "core_pattern", "/proc/self/mountinfo", change=change)
+    request = container.CreateRequest(id="t", bundle=str(box.bundle), root=box.root, config=config, console=True, mode=mode)
+    try:
+        init = container.create(request)
+    except container.StartFailed:
+        assert os.listdir(box.root) == []
+        return  # refused is as good
+    found = container.load(box.root, "t")
+    try:
+        init.start() if mode == "warm" else container.start(found)
+        assert process.reap(init.pidfd) == 1  # nothing is mounted there
+    finally:
+        init.close()
+        container.delete(found, force=True)

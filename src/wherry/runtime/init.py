@@ -269,7 +269,11 @@ def _open_terminal(root_fd: int, plan: ProgramPlan) -> int:
     except FileNotFoundError:
         master = path.open_in_root(root_fd, "/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
     slave, _ = pty.open_slave(master)
-    console = path.make_file(root_fd, "/dev/console", 0o620)
+    try:
+        # No link of the image leads the terminal over a file of /proc: CVE-2025-52565.
+        console = path.openat2(root_fd, "dev/console", os.O_PATH, resolve=path.RESOLVE_IN_ROOT | path.RESOLVE_NO_SYMLINKS)
+    except FileNotFoundError:
+        console = path.make_file(root_fd, "/dev/console", 0o620)
     tree = mount.open_tree("", slave, recursive=False)
     mount.move_mount(tree, console)
     os.close(tree)
