@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.root,
               pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}"),
               pytest.mark.skipif(foreign, reason="needs an environment made with /usr/bin/python3, which the machine has too")]
 # What concerns control groups, devices and limits, and one life of a container through all boxes.
-FILES = ("test_cgroup_manager.py",)
+FILES = ("test_cgroup_manager.py", "test_runtime_life.py", "test_engine_containers.py")
+# What waits for clocks and not for cgroups: the machine is about ten times slower where there is no KVM.
+LEFT_OUT = "health or events"
 CONTROLLERS = "for c in $(cat /sys/fs/cgroup/cgroup.controllers); do echo +$c > /sys/fs/cgroup/cgroup.subtree_control; done"
 
 
@@ -37,7 +39,7 @@ def machine() -> str:
 
 def test_system_tests_on_pure_v2(machine: str) -> None:
     files = " ".join(f"tests/system/{name}" for name in FILES)
-    command = f"cd {TOP} && {CONTROLLERS} && exec {sys.executable} -m pytest -q -p no:cacheprovider {files}"
+    command = f"cd {TOP} && {CONTROLLERS} && exec {sys.executable} -m pytest -q -p no:cacheprovider -k 'not ({LEFT_OUT})' {files}"
     shares = [argument for folder in {str(TOP), sys.prefix} for argument in ("--share", folder)]
     done = subprocess.run([machine, "--timeout", "900", *shares, "--", "sh", "-c", command], capture_output=True, text=True,
                           timeout=1000, cwd=TOP, env={key: value for key, value in os.environ.items() if key != "WHERRY_WORLD"})
