@@ -308,7 +308,13 @@ class Connection(asyncio.Protocol):
         try:
             try:
                 chunk = await anext(chunks, b"")
-            except WherryError as error:
+            except ConnectionError:
+                raise
+            except (WherryError, OSError) as error:  # OSError: a full disk, before the first word of the answer
+                if isinstance(error, OSError):
+                    log.exception("Handler for %s %s failed", request.method, request.path)
+                if self._body is not None and not self._body.is_complete:
+                    await self._absorb(self._body, request)
                 self._send_response(request.method, error_response(error))
                 return
             self._transport.write(self._head(answer.status, [*self._owner.headers, *answer.headers]))
