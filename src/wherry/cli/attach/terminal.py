@@ -47,7 +47,10 @@ class RawTerminal:
             import termios
 
             before, self._before = self._before, None
-            termios.tcsetattr(self._fd, termios.TCSANOW, before)
+            try:
+                termios.tcsetattr(self._fd, termios.TCSANOW, before)
+            except termios.error:  # EIO: the terminal itself has gone
+                return
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.restore()
