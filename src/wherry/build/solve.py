@@ -82,6 +82,9 @@ class Build:
                 self._say(f"Step {number}/{len(steps)} : {step.text}\n")
                 self._step(step, context)
             failed = False
+        except Cancelled:
+            failed = False  # nobody will look at the container of a step that was cancelled
+            raise
         finally:
             self._release(everything=self._options.force_remove or not failed)
         stage = self._stages[-1] if self._stages else None
