@@ -25,6 +25,7 @@ from wherry.engine.model import ContainerConfig
 from wherry.engine.records import Record, timestamp
 from wherry.engine.spec.check import check_create
 from wherry.engine.spec.defaults import adapt
+from wherry.engine.spec.limits import supported
 from wherry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -82,8 +83,9 @@ class Creator:
         image = self._images.find(config.image, platform) if config.image else None
         chain_id = image.config.chain_id if image else ""
         config = merged(config, self._images.container_config(image) if image else ContainerConfig())
+        _, dropped = supported(host, self._facts)  # asked first: the defaults leave out what this machine cannot limit
         host = self._host_defaults(host)
-        warnings = check_create(config, host, networking, self._facts)
+        warnings = (*dropped, *check_create(config, host, networking, self._facts))
         restart.check(host.restart_policy, auto_remove=host.auto_remove)
         container_id = naming.new_id()
         points = mounts.plan(config, host, self._mounts_of)
