@@ -37,11 +37,20 @@ def machine() -> str:
     return str(TOP / "vm/run")
 
 
-def test_system_tests_on_pure_v2(machine: str) -> None:
-    files = " ".join(f"tests/system/{name}" for name in FILES)
-    command = f"cd {TOP} && {CONTROLLERS} && exec {sys.executable} -m pytest -q -p no:cacheprovider -k 'not ({LEFT_OUT})' {files}"
+def run_in(machine: str, command: str) -> None:
+    """Runs pytest with these arguments in a fresh machine; it must pass."""
     shares = [argument for folder in {str(TOP), sys.prefix} for argument in ("--share", folder)]
     done = subprocess.run([machine, "--timeout", "900", *shares, "--", "sh", "-c", command], capture_output=True, text=True,
                           timeout=1000, cwd=TOP, env={key: value for key, value in os.environ.items() if key != "WHERRY_WORLD"})
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+def test_system_tests_on_pure_v2(machine: str) -> None:
+    files = " ".join(f"tests/system/{name}" for name in FILES)
+    run_in(machine, f"cd {TOP} && {CONTROLLERS} && exec {sys.executable} -m pytest -q -p no:cacheprovider -k 'not ({LEFT_OUT})' {files}")
+
+
+def test_where_systemd_is_process_1(machine: str) -> None:
+    files = "tests/vm/test_systemd_service.py tests/vm/test_cgroup_systemd.py"
+    run_in(machine, f"cd {TOP} && exec {sys.executable} -m pytest -q -p no:cacheprovider {files}")
