@@ -57,6 +57,8 @@ def dockerd(*flags: str) -> Iterator[Dockerd]:
         finally:
             process.terminate()
             process.wait(START_S)
+            # A container on the host's network leaves this mounted, and the folder could not be removed.
+            subprocess.run(["umount", f"{folder}/exec/netns/default"], capture_output=True, check=False)
 
 
 def _wait(daemon: Dockerd) -> None:
