@@ -10,13 +10,12 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import busybox_image
 import pytest
+from docker_registry import SECRET, serve
 
 from wherry import errors
 from wherry.oci.platform import host_platform, parse_platform
@@ -37,30 +36,7 @@ pytestmark = [pytest.mark.root, pytest.mark.peer,
               pytest.mark.skipif(shutil.which("docker-registry") is None, reason="needs docker-registry"),
               pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")]
 OPEN, CLOSED = "127.0.0.1:5055", "127.0.0.1:5056"
-SECRET = "$2b$05$KICUJ.aMRkbB4jjDNpGfoOfYvT3H41O8pE3V5vklqp1j.jCg0IUHi"  # bcrypt of "secret": docker-registry takes no other kind
 WHO = Credentials(username="ann", password="secret")
-
-
-def serve(folder: Path, address: str, htpasswd: str = "") -> subprocess.Popen[bytes]:
-    config = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/{address}}}}}\nhttp: {{addr: {address}}}\nlog: {{level: error}}\n"
-    if htpasswd:
-        (folder / "htpasswd").write_text(htpasswd)
-        config += f"auth: {{htpasswd: {{realm: here, path: {folder}/htpasswd}}}}\n"
-    (folder / f"{address}.yml").write_text(config)
-    process = subprocess.Popen(["docker-registry", "serve", str(folder / f"{address}.yml")],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    limit = time.monotonic() + 20
-    while time.monotonic() < limit:
-        try:
-            urllib.request.urlopen(f"http://{address}/v2/").close()
-            return process
-        except urllib.error.HTTPError as answer:
-            answer.close()
-            return process
-        except OSError:
-            time.sleep(0.05)
-    process.kill()
-    raise AssertionError("docker-registry did not start")
 
 
 def layer(**files: bytes) -> bytes:

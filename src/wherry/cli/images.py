@@ -6,7 +6,7 @@ from wherry.cli.command import CommandFailed
 from wherry.cli.credentials import auth_headers
 from wherry.cli.output.progress import ProgressError, ProgressScreen
 from wherry.errors import InvalidArgument
-from wherry.oci.reference import Reference, parse_reference
+from wherry.oci.reference import Reference, parse_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def named(text: str) -> Reference:
-    """The reference that a person wrote. Raises CommandFailed with docker's words."""
+    """The reference that a person wrote, a missing tag left missing. Raises CommandFailed with docker's words."""
     try:
-        return parse_reference(text)
+        return parse_name(text)
     except InvalidArgument as wrong:
         raise CommandFailed(wrong.message) from None
 
