@@ -140,7 +140,7 @@ class Build:
             raise Cancelled("Build cancelled")
         try:
             self._dispatch(step, context)
-        except (StepFailed, DockerfileError):
+        except (StepFailed, DockerfileError, Cancelled):
             raise
         except WherryError as failure:
             raise StepFailed(failure.message, step.line, cause=failure) from failure

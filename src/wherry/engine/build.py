@@ -1,7 +1,7 @@
 """Builds: the room `build/` with this engine as the house around it. RUN is an ordinary container of the engine.
 
 A build runs in a thread of its own; what it asks of the engine goes through the event loop and back. The context is unpacked
-below the data root's `tmp`, which start-up empties.
+below the data root's `tmp`; those that a crash left are removed at the next start.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ class Builds:
         self.images = images
         self.transfer = transfer
         self.under_way = 0
+
+    def clear(self) -> None:
+        """Removes the contexts of builds that a crash cut off; for the start, before the first build."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def build(self, context: Readable, options: BuildOptions, credentials: Mapping[str, Credentials], *,
                     say: Callable[[str], None], pulled: Report, cancelled: threading.Event) -> str:

@@ -174,6 +174,7 @@ class Engine:
             engine = cls(options, root, zygote, pool, tasks)
             undo.push_async_callback(tasks.close)
             await engine.volumes.open()
+            await pool.run(engine.builds.clear)
             await engine.takeover.load()
             await pool.run_long(engine.controller.start, restored(engine.containers))
             await engine.takeover.settle()

@@ -37,6 +37,7 @@ LINGER_SECONDS = 5.0
 REST_BYTES = 256 << 10
 """So much of a body that no handler read is read and thrown away, to keep the connection."""
 HALF_CLOSED_SECONDS = 10.0
+WATCH_SECONDS = 0.5
 HTTP2_PREFACE = b"PRI * HTTP/2.0"
 
 log = logging.getLogger("wherry.api")
@@ -92,6 +93,8 @@ class Connection(asyncio.Protocol):
         self._is_fresh = True
         self._is_reading = True
         self._is_half_closed = False
+        self._half_closed_until = 0.0
+        self._watch_timer: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._is_lingering = False
         self._has_left = False
@@ -127,13 +130,16 @@ class Connection(asyncio.Protocol):
         if self._body is not None:
             self._body.fail()
         self._http.receive_data(b"")
-        self._watch_half_closed(self._loop.time() + HALF_CLOSED_SECONDS)
+        self._half_closed_until = self._loop.time() + HALF_CLOSED_SECONDS
+        self._watch()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is over: whoever works for it is told."""
         del error
         self._stop_head_timer()
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
         self._is_closing = True
         if self._has_left:
             return
@@ -305,6 +311,8 @@ class Connection(asyncio.Protocol):
 
     async def _send_stream(self, request: Request, answer: Stream) -> None:
         chunks = answer.chunks
+        if self._watch_timer is None:
+            self._watch_timer = self._loop.call_later(WATCH_SECONDS, self._watch)
         try:
             try:
                 chunk = await anext(chunks, b"")
@@ -428,21 +436,23 @@ class Connection(asyncio.Protocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _watch_half_closed(self, until: float) -> None:
-        """Cancels the handler of a client that is gone altogether.
+    def _watch(self) -> None:
+        """Cancels the handler of a client that is gone altogether; looks again while there is a handler.
 
-        A Unix socket tells a closed peer (POLLHUP) from a half-closed one. TCP tells them apart only when something is
-        written, so a silent handler has some seconds there.
+        A Unix socket tells a closed peer (POLLHUP) from a half-closed one, also while nothing is read because a body's reader
+        is slow. TCP tells them apart only when something is written, so a silent handler has some seconds there.
         """
+        self._watch_timer = None
         if self._task is None or self._has_left or self._transport.is_closing():
             return
         sock = self._transport.get_extra_info("socket")
         poll = select.poll()
         poll.register(sock.fileno(), 0)
-        if poll.poll(0) or (sock.family != socket.AF_UNIX and self._loop.time() > until):
+        is_late = self._is_half_closed and self._loop.time() > self._half_closed_until
+        if poll.poll(0) or (sock.family != socket.AF_UNIX and is_late):
             self._task.cancel()
         else:
-            self._loop.call_later(0.5, self._watch_half_closed, until)
+            self._watch_timer = self._loop.call_later(WATCH_SECONDS, self._watch)
 
 
 @functools.lru_cache(256)
