@@ -134,7 +134,8 @@ class Running:
         process = {"args": ["sh", "-c", command], "env": ENVIRONMENT, "cwd": "/", "user": {"uid": 0, "gid": 0}}
         clients = ()
         if client:
-            clients = ((AttachRequest(attach_id=exec_id, exec_id=exec_id, stdin=options.get("open_stdin", False), stdout=True, stderr=True), client.theirs),)
+            clients = ((AttachRequest(attach_id=exec_id, exec_id=exec_id, stdin=options.get("open_stdin", False), stdout=True, stderr=True,
+                                      multiplex=not terminal), client.theirs),)
         pid = self.box.run(self.shim.exec(ExecRequest(exec_id=exec_id, process=process, terminal=terminal, attach=clients, **options)))
         if client:
             client.read()

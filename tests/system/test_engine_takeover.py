@@ -86,7 +86,7 @@ def test_an_end_that_came_meanwhile_is_reported(api) -> None:
     state = api.state(container)
     assert (state["Status"], state["ExitCode"]) == ("exited", 7)
     assert api.inspect(container)["NetworkSettings"]["IPAddress"] == ""
-    api.refused("GET", f"/containers/{removed}/json", 404)
+    until(lambda: removed not in [one["Id"] for one in api.ask("GET", "/containers/json?all=1")])
     api.start(container)
     assert api.wait(container) == 7
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 WHERRY_RUNC = Path(__file__).resolve().parents[2] / "bin/wherry-runc"
 BOTH = AttachRequest(attach_id="run", stdin=True, stdout=True, stderr=True)
+RAW = BOTH.replace(multiplex=False)
 
 
 def program(name: str) -> str:
@@ -78,7 +79,7 @@ def test_stdin_ends_when_the_clients_half_does(box: Box) -> None:
 
 def test_a_terminal_is_a_terminal(box: Box) -> None:
     client = Client()
-    one = box.start("tty; stty size; read line; stty size; echo $line", terminal=True, open_stdin=True, console_size=(33, 101), clients=((BOTH, client),))
+    one = box.start("tty; stty size; read line; stty size; echo $line", terminal=True, open_stdin=True, console_size=(33, 101), clients=((RAW, client),))
     client.until(b"33 101\r\n")
     box.run(one.shim.resize(44, 90))
     client.send(b"typed\r")

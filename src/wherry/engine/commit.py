@@ -72,7 +72,10 @@ class Committer:
         if not pause or container.state.status != "running":
             yield
             return
-        await self._lifecycle.pause(container)
+        try:
+            await self._lifecycle.pause(container)
+        except Conflict:
+            pass  # it has ended meanwhile: it stands still
         try:
             yield
         finally:

@@ -106,6 +106,11 @@ class Container:
         """Is done when it was removed."""
         return _waiter(self._removal_waiters)
 
+    @property
+    def removal_is_awaited(self) -> bool:
+        """Whether somebody waits for the removal."""
+        return bool(self._removal_waiters)
+
     def tell_exited(self, ended: Ended) -> None:
         """Wakes those who wait for the end."""
         _wake(self._exit_waiters, ended)

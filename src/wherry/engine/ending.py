@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REMOVAL_PAUSE_S = 0.25  # of `--rm`, where nobody waits for the removal
+
 
 class Ender:
     """Ends containers."""
@@ -85,7 +87,17 @@ class Ender:
             container.backoff = backoff
             container.next_start = self._spawn(self._start_later(container, backoff))
         elif container.host.auto_remove and not container.kept:
-            await self.remove(container)
+            if container.removal_is_awaited:
+                await self.remove(container)
+            else:
+                _ = self._spawn(self._remove_later(container))
+
+    async def _remove_later(self, container: Container) -> None:
+        """For clients that ask for output or exit code after the start: what ends at once would be gone before they do."""
+        await asyncio.sleep(REMOVAL_PAUSE_S)
+        async with container.lock:
+            if container.state.status == "exited" and not container.kept:
+                await self.remove(container)
 
     async def _leave(self, container: Container, shim: Shim | None) -> None:
         if shim is not None:

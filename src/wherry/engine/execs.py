@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from wherry.engine.spec.facts import Facts
 
 KEPT_S = 300.0
+# What dockerd reports of every exec that does not start, whatever the reason.
+NOT_STARTED = 126
 
 
 class Exec:
-    """One process asked for. `exit_code` is None until it has ended; 126 or 127 when it could not start."""
+    """One process asked for. `exit_code` is None until it has ended; 126 when it could not start."""
 
     def __init__(self, container: Container, request: ExecRequest) -> None:
         self.id = secrets.token_hex(32)
@@ -120,6 +122,7 @@ class Execs:
                     console_size: tuple[int, int] = (0, 0)) -> None:
         """Runs it, with a client's connection (descriptor, bytes read early) or in the background.
 
+        `multiplex`: the client reads stdcopy frames. It says so itself, when it starts the command, whatever was created.
         Raises what `check_start` raises, and StartFailed; the connection is the callee's in any case, and a client is
         told in its stream why its command does not run.
         """
@@ -134,7 +137,7 @@ class Execs:
             if connection:
                 client = ((protocol.AttachRequest(
                     attach_id=f"exec-{one.id}", exec_id=one.id, stdin=request.attach_stdin, stdout=request.attach_stdout,
-                    stderr=request.attach_stderr, multiplex=multiplex and not request.tty, detach_keys=one.detach_keys,
+                    stderr=request.attach_stderr, multiplex=multiplex, detach_keys=one.detach_keys,
                     early=connection[1]), fd),)
             one.running = True
             one.pid = await shim.exec(protocol.ExecRequest(
@@ -143,10 +146,10 @@ class Execs:
         except BaseException as error:
             one.running = False
             if one.exit_code is None:
-                one.exit_code = 127 if isinstance(error, protocol.StartFailed) and error.exit_code == 127 else 126
+                one.exit_code = NOT_STARTED
             _settle(one)
             if connection:
-                await _refuse(fd, failure(error), multiplex=multiplex and not one.request.tty)
+                await _refuse(fd, failure(error), multiplex=multiplex)
             if isinstance(error, protocol.StartFailed):
                 raise InvalidArgument(failure(error)) from error
             raise

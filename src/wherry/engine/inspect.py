@@ -71,7 +71,7 @@ def endpoint(record: EndpointRecord, version: Version) -> dict[str, Any]:
         "IPAMConfig": gojson.plain(record.ipam_config),
         "Links": _list(record.links),
         "Aliases": _list(record.aliases),
-        "MacAddress": record.mac_address,
+        "MacAddress": record.mac_address or record.desired_mac_address,
         "DriverOpts": record.driver_opts,
         "NetworkID": record.network_id,
         "EndpointID": record.endpoint_id,

@@ -118,7 +118,10 @@ class Lifecycle:
         """Freezes all processes. Raises Conflict unless it runs."""
         async with container.lock:
             states.check(container.id, container.state, "pause")
-            await self._pool.run(self._cgroups.freeze, container)
+            try:
+                await self._pool.run(self._cgroups.freeze, container)
+            except FileNotFoundError as error:  # it has ended, and its cgroup is gone before the news came
+                raise Conflict(f"Container {container.id} is not running") from error
             await self._ender.write(container, _moved(container.record, "pause"))
         self._events.publish("container", "pause", container.id, container.attributes())
 

@@ -76,7 +76,7 @@ class Attachment:
         self._owner = owner
         self._replay = replay
         self._pending: list[bytes | memoryview] = []
-        self._framed = request.multiplex and not owner.has_terminal
+        self._framed = request.multiplex
         self._streams = {stream for stream, wanted in ((1, request.stdout), (2, request.stderr)) if wanted}
         self._reads = request.stdin and owner.has_stdin
         self._scanner = DetachScanner(request.detach_keys if owner.has_terminal else b"")

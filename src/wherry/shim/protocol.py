@@ -75,7 +75,7 @@ class AttachRequest(Record):
     stderr: bool = False
     logs: bool = False  # first what was logged so far
     stream: bool = True  # False: only that
-    multiplex: bool = True  # stdcopy frames; without effect when the process has a terminal
+    multiplex: bool = True  # stdcopy frames; what a terminal prints goes as stdout
     detach_keys: bytes = DETACH_KEYS  # b"": no detaching by keys
     early: bytes = b""  # what the client sent before the connection was handed over
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from wherry.engine import ending
 from wherry.engine.afterwards import Afterwards
 from wherry.engine.container import Container, Ended
 from wherry.engine.ending import Ender
@@ -110,7 +111,8 @@ def test_a_policy_starts_it_again_after_its_pause() -> None:
     assert (container.backoff.failures, container.record.restart_count) == (1, 1)
 
 
-def test_auto_removal_and_a_daemon_that_ends() -> None:
+def test_auto_removal_and_a_daemon_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "REMOVAL_PAUSE_S", 0.0)
     fakes = Fakes()
     ended(fakes, auto_remove=True)
     assert "remove" in fakes.told

@@ -56,11 +56,11 @@ class Execs:
 
         async def take(connection: Upgraded) -> None:
             try:
-                await execs.start(one, connection=(connection.fd, connection.early), console_size=size)
+                await execs.start(one, connection=(connection.fd, connection.early), multiplex=not body.tty, console_size=size)
             except WherryError as error:  # the client has been told in its stream
                 log.info("exec %s does not start: %s", one.id, error)
 
-        return Hijack(take, stream_content_type(request, tty=one.request.tty))
+        return Hijack(take, stream_content_type(request, tty=body.tty))
 
     async def resize(self, request: Request) -> Answer:
         """Sets the size of its terminal."""
