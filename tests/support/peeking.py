@@ -93,6 +93,8 @@ def main() -> None:
                 pid = candidate + 1
                 while True:
                     seen = look(f"/proc/{candidate}")
+                    if link(f"/proc/{candidate}/exe") != seen["exe"]:
+                        continue  # it became its program while we looked: half of this is about that one
                     ended = str(seen["exe"]).startswith("!") or seen["exe"] == sys.argv[2]
                     if not ended:
                         out.write(json.dumps(seen) + "\n")
