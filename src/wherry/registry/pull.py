@@ -93,7 +93,7 @@ class Puller:
                 wanted = reference.digest or reference.tag
                 manifest = repository.manifest(wanted)
             except errors.Unavailable as problem:
-                last = _kinder(last, problem)
+                last = failure.kinder(last, problem)
                 continue
             except errors.WherryError as problem:
                 last = problem
@@ -115,7 +115,7 @@ class Puller:
             try:
                 return Repository(self._transport, endpoint, reference.path, credentials, "pull").tags()
             except errors.Unavailable as problem:
-                last = _kinder(last, problem)
+                last = failure.kinder(last, problem)
             except errors.WherryError as problem:
                 raise failure.of_pull(reference, problem) from problem
         raise last or errors.Unavailable(f"no endpoint for {reference.domain}")
@@ -263,11 +263,6 @@ class _Counted:
             self._say(Progress(status="Extracting", id=short(self._blob.digest), current=self._done, total=self._blob.size,
                                measured=True))
         return data
-
-
-def _kinder(first: errors.WherryError | None, second: errors.WherryError) -> errors.WherryError:
-    """Of two failed attempts the one that tells more: that of http where https met no TLS."""
-    return second if first is None or "server gave HTTP response" in first.message else first
 
 
 def prepare(folder: str) -> None:

@@ -18,6 +18,7 @@ from wherry import errors
 from wherry.oci import image as oci
 from wherry.oci.image import Descriptor, Manifest
 from wherry.record import Record
+from wherry.registry import failure
 from wherry.registry.client import Repository
 from wherry.registry.endpoint import endpoints
 from wherry.registry.progress import Progress, short
@@ -107,7 +108,7 @@ class Pusher:
             try:
                 repository.ping()
             except errors.Unavailable as problem:
-                last = problem if last is None or "server gave HTTP response" in last.message else last
+                last = failure.kinder(last, problem)
             else:
                 return repository
         raise last or errors.Unavailable(f"no endpoint for {reference.domain}")

@@ -77,7 +77,7 @@ class Registries:
                     config = repository.blob(Manifest.from_json(found.data).config.digest, 8 << 20)
                     platforms = (oci.ImageConfig.from_json(config).platform,)
             except errors.Unavailable as problem:
-                last = problem
+                last = failure.kinder(last, problem)
                 continue
             except errors.WherryError as problem:
                 raise failure.of_pull(reference, problem) from problem
@@ -104,7 +104,7 @@ class Registries:
             try:
                 repository.ping()
             except errors.Unavailable as problem:
-                last = problem if last is None or "server gave HTTP response" in last.message else last
+                last = failure.kinder(last, problem)
                 continue
             except errors.Unauthorized as problem:
                 url = f"{endpoint.url}/v2/"
