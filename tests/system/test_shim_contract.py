@@ -42,6 +42,7 @@ def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         if request.param in ("crun", "wherry-runc"):
             try:
                 one.start("true").exited()
+                one.finish()
             except StartFailed as error:
                 pytest.skip(f"{request.param} does not start containers here: {error}")
         yield one
