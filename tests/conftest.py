@@ -7,6 +7,7 @@ cgroup namespaces of its own, so that no test can touch the host. Unit tests run
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def _wants_world(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in its background; clients would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() or os.environ.get("WHERRY_WORLD") or config.option.collectonly or not _wants_world(config):
         return
     capture = config.pluginmanager.getplugin("capturemanager")
