@@ -163,25 +163,27 @@ def _make_filesystem(step: MountStep, target: int, existed: bool) -> int:
     data = step.data
     if any(value is not None and len(value) > 255 for _, value in data):
         return _make_the_old_way(step, target)
-    source = (("source", step.source),) if step.source else ()
+    source = (("source", step.source or step.fstype),)
+    # As runc: a tmpfs over a folder that exists has that folder's mode; over a new one it is everybody's.
+    takes_mode = step.kind == "tmpfs" and existed and not any(key == "mode" for key, _ in data)
     attributes = step.attributes[0]
-    if step.copy_up:
+    if takes_mode or step.copy_up:  # it is written to before it becomes read-only
         attributes &= ~mount.MOUNT_ATTR_RDONLY
     tree = mount.filesystem(step.fstype, source + data, attributes)
-    if step.kind == "tmpfs" and existed and not any(key == "mode" for key, _ in data):
-        # As runc: a tmpfs over a folder that exists has that folder's mode; over a new one it is everybody's.
-        top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
-        os.fchmod(top, stat.S_IMODE(os.fstat(target).st_mode))
-        os.close(top)
-    if step.copy_up:
-        from wherry.runtime.copyup import copy_up
+    try:
+        if takes_mode:
+            top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+            os.fchmod(top, stat.S_IMODE(os.fstat(target).st_mode))
+            os.close(top)
+        if step.copy_up:
+            from wherry.runtime.copyup import copy_up
 
-        try:
             copy_up(target, tree)
+        if attributes != step.attributes[0]:
             mount.mount_setattr(tree, *step.attributes)
-        except BaseException:
-            os.close(tree)
-            raise
+    except BaseException:
+        os.close(tree)
+        raise
     return tree
 
 

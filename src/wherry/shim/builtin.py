@@ -15,6 +15,9 @@ from wherry.shim.protocol import StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from wherry.shim.protocol import ExecRequest, LaunchRequest
 
 
@@ -26,6 +29,7 @@ class BuiltinDriver(Driver):
         self._root = request.runtime_root or f"{request.run_folder}/runtime"
         self._bundle = request.bundle
         self._no_pivot = request.no_pivot
+        self._no_new_keyring = request.no_new_keyring
         self._cgroup_driver = "systemd" if request.systemd_cgroup else "cgroupfs"
         self._seccomp_cache = request.seccomp_cache
         self._init: container.Init | None = None
@@ -44,6 +48,7 @@ class BuiltinDriver(Driver):
                     console=stdio is None,
                     cgroup_driver=self._cgroup_driver,
                     no_pivot=self._no_pivot,
+                    no_new_keyring=self._no_new_keyring,
                     seccomp_cache=self._seccomp_cache,
                 )
             )
@@ -53,6 +58,14 @@ class BuiltinDriver(Driver):
         started = Started(pid=init.pid, console=init.console, rtnetlink=init.rtnetlink)
         init.console = init.rtnetlink = None
         return started
+
+    def wait_ready(self) -> None:
+        """Hears the init out."""
+        assert self._init is not None
+        try:
+            self._init.wait_ready()
+        except container.StartFailed as error:
+            raise _translated(error) from error
 
     def start(self) -> None:
         """Lets the init execute the program."""
@@ -108,6 +121,18 @@ class BuiltinDriver(Driver):
     def kill_all(self, number: int) -> None:
         """Signals every process of the container."""
         container.kill(self._load(), number, everyone=True)
+
+    def pause(self) -> None:
+        """Freezes the cgroup."""
+        container.pause(self._load())
+
+    def resume(self) -> None:
+        """Thaws the cgroup."""
+        container.resume(self._load())
+
+    def update(self, resources: Mapping[str, Any]) -> None:
+        """Writes the limits into the cgroup."""
+        container.update(self._load(), resources)
 
     def delete(self) -> None:
         """Removes cgroups and state."""

@@ -13,6 +13,7 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from wherry.shim.protocol import ExecRequest, LaunchRequest
@@ -33,6 +34,9 @@ class Driver:
         """Makes the container; its init waits for `start`. Nothing is left when it fails."""
         raise NotImplementedError
 
+    def wait_ready(self) -> None:
+        """Waits until only `start` is missing: `create` may return while the init still mounts. Raises StartFailed."""
+
     def start(self) -> None:
         """Makes the init execute the container's program; returns when it has."""
         raise NotImplementedError
@@ -50,6 +54,18 @@ class Driver:
 
     def kill_all(self, number: int) -> None:
         """Sends a signal to every process of the container."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Freezes every process of the container. Conflict when it does not run."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Thaws them. Conflict when they are not frozen."""
+        raise NotImplementedError
+
+    def update(self, resources: Mapping[str, Any]) -> None:
+        """Changes limits (runtime-spec «linux.resources»); what is not given stays as it is."""
         raise NotImplementedError
 
     def delete(self) -> None:

@@ -21,6 +21,8 @@ from wherry.shim.protocol import StartFailed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Mapping
+    from typing import Any
 
     from wherry.shim.protocol import ExecRequest, LaunchRequest
 
@@ -51,7 +53,10 @@ class ExternalDriver(Driver):
 
     def create(self, stdio: tuple[int, int, int] | None) -> Started:
         """Runs `create`."""
-        extra = ("--no-pivot",) if self._request.no_pivot else ()
+        extra = (
+            *(("--no-pivot",) if self._request.no_pivot else ()),
+            *(("--no-new-keyring",) if self._request.no_new_keyring else ()),
+        )
         command = ("create", "--bundle", self._request.bundle, *extra)
         try:
             return self._start_process(command, (self._request.id,), stdio, "init.pid")
@@ -67,9 +72,7 @@ class ExternalDriver(Driver):
     def execute(self, request: ExecRequest, stdio: tuple[int, int, int] | None) -> Started:
         """Runs `exec` with the process in a file."""
         name = f"exec-{os.getpid()}.json"
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
-        with open(fd, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(dumps(process_of(request)))
+        self._write(name, process_of(request))
         try:
             return self._start_process(
                 ("exec", "--process", f"{self._request.run_folder}/{name}", "--detach"), (self._request.id,), stdio, "exec.pid"
@@ -84,12 +87,34 @@ class ExternalDriver(Driver):
         except StartFailed as error:
             raise NotFound(error.message) from error
 
+    def pause(self) -> None:
+        """Runs `pause`."""
+        self._run(("pause", self._request.id))
+
+    def resume(self) -> None:
+        """Runs `resume`."""
+        self._run(("resume", self._request.id))
+
+    def update(self, resources: Mapping[str, Any]) -> None:
+        """Runs `update` with the limits in a file."""
+        name = f"update-{os.getpid()}.json"
+        self._write(name, resources)
+        try:
+            self._run(("update", "--resources", f"{self._request.run_folder}/{name}", self._request.id))
+        finally:
+            os.unlink(name, dir_fd=self._folder)
+
     def delete(self) -> None:
         """Runs `delete`, with force when it refuses."""
         if self._run(("delete", self._request.id), check=False):
             self._run(("delete", "--force", self._request.id))
 
     # Below: one program run at a time
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
+        with open(fd, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(dumps(document))
 
     def _start_process(
         self, command: tuple[str, ...], tail: tuple[str, ...], stdio: tuple[int, int, int] | None, pid_file: str

@@ -91,6 +91,7 @@ class LaunchRequest(Record):
     runtime_root: str = ""  # folder of the runtime's state; "": <run_folder>/runtime
     systemd_cgroup: bool = False
     no_pivot: bool = False
+    no_new_keyring: bool = False
     seccomp_cache: str = ""  # folder for compiled filters; "": none
     terminal: bool = False
     console_size: tuple[int, int] = (0, 0)  # height, width; 0: not set

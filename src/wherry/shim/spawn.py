@@ -1,4 +1,4 @@
-"""Executes the zygote: a fresh interpreter that no container can ever write to.
+"""Executes the zygote, and the shims of containerd: fresh interpreters that no container can ever write to.
 
 Every shim, and for some microseconds every process on its way into a container, is a copy of the zygote: `/proc/<pid>/exe` and
 `/proc/<pid>/map_files` there name the zygote's interpreter and its libraries (CVE-2019-5736). They are therefore opened through
@@ -37,11 +37,15 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable or "/proc/self/exe")
 
 
-def zygote_argv(package_parent: str) -> list[str]:
+def zygote_code() -> str:
+    """What the zygote's interpreter runs."""
+    return f"from wherry.shim.zygote import main; main({CONTROL_FD}, {MOUNTS_FD})"
+
+
+def interpreter_argv(name: str, code: str) -> list[str]:
     """The command line: no site, no user's folders, padded so that a shim's title fits into its memory (proc(5), arg_start)."""
-    code = (f"import sys; sys.path.insert(0, {package_parent!r}); from wherry.shim.zygote import main; "
-            f"main({CONTROL_FD}, {MOUNTS_FD})")
-    argv = ["wherry-zygote", "-sSc", code]
+    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    argv = [name, "-sSc", f"import sys; sys.path.insert(0, {package_parent!r}); {code}"]
     argv[2] += " " * max(0, TITLE_BYTES - sum(len(os.fsencode(one)) + 1 for one in argv))
     return argv
 
@@ -51,25 +55,31 @@ def spawn_zygote(control_fd: int, stderr_fd: int = 2) -> int:
 
     Its environment is empty but for what the interpreter and the look-up of programs need. Raises OSError.
     """
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment = {
-        "PATH": os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin",
-        "PYTHONHOME": sys.base_prefix,
-        "PYTHONDONTWRITEBYTECODE": "1", **_MALLOC,
-    }
+    environment = {"PATH": os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin"}
     for name in ("XDG_RUNTIME_DIR", "DBUS_SYSTEM_BUS_ADDRESS", "NOTIFY_SOCKET", "LANG", "WHERRY_TRACE"):
         if name in os.environ:
             environment[name] = os.environ[name]
+    return spawn_interpreter("wherry-zygote", zygote_code(), control_fd, stderr_fd, environment)
+
+
+def spawn_interpreter(name: str, code: str, served_fd: int, stderr_fd: int, environment: Mapping[str, str]) -> int:
+    """Executes an interpreter from read-only mounts; its pid, a child of the caller and leader of a session of its own.
+
+    `code` finds `served_fd` as CONTROL_FD and the caller's mount namespace as MOUNTS_FD; stdin and stdout are /dev/null. Raises
+    OSError.
+    """
+    environment = {**environment, "PYTHONHOME": sys.base_prefix, "PYTHONDONTWRITEBYTECODE": "1", **_MALLOC}
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     # High numbers, so that no copy to a low one overwrites what is still to be copied.
-    control = fcntl.fcntl(control_fd, fcntl.F_DUPFD_CLOEXEC, 10)
+    served = fcntl.fcntl(served_fd, fcntl.F_DUPFD_CLOEXEC, 10)
+    stderr = fcntl.fcntl(stderr_fd, fcntl.F_DUPFD_CLOEXEC, 10)
     mounts_fd = namespace.open_namespace("/proc/self/ns/mnt")
     mounts = fcntl.fcntl(mounts_fd, fcntl.F_DUPFD_CLOEXEC, 10)
-    program = seal(_read_only_hop(zygote_argv(package_parent), environment))
+    program = seal(_read_only_hop(interpreter_argv(name, code), environment))
     try:
         return os.posix_spawn(
             f"/proc/self/fd/{program}",
-            ["wherry-zygote"],
+            [name],
             {},
             setsid=True,
             setsigmask=[],
@@ -77,13 +87,13 @@ def spawn_zygote(control_fd: int, stderr_fd: int = 2) -> int:
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, null, 1),
-                (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
-                (os.POSIX_SPAWN_DUP2, control, CONTROL_FD),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
+                (os.POSIX_SPAWN_DUP2, served, CONTROL_FD),
                 (os.POSIX_SPAWN_DUP2, mounts, MOUNTS_FD),
             ],
         )
     finally:
-        for fd in (null, control, mounts_fd, mounts, program):
+        for fd in (null, served, stderr, mounts_fd, mounts, program):
             os.close(fd)
 
 
@@ -92,7 +102,7 @@ def _read_only_hop(argv: Sequence[str], environment: Mapping[str, str]) -> bytes
     hop = Hop(4)
 
     def failed(what: str) -> int:
-        return hop.put_failures([(0, 2, f"wherry-zygote: {what} failed\n".encode(), 1)])
+        return hop.put_failures([(0, 2, f"{argv[0]}: {what} failed\n".encode(), 1)])
 
     root = hop.put(b"/\0")
     attributes = struct.pack("4Q", mount.MOUNT_ATTR_RDONLY, 0, 0, 0)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wherry.shim.spawn import TITLE_BYTES, interpreter, zygote_argv
+from wherry.shim.spawn import TITLE_BYTES, interpreter, interpreter_argv, zygote_code
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 HEAVY = {"re", "json", "typing", "dataclasses", "enum", "signal", "subprocess", "logging", "argparse", "socket", "ctypes", "pathlib", "asyncio",
@@ -25,5 +25,5 @@ def test_it_imports_nothing_heavy_and_stays_small() -> None:
 
 
 def test_its_arguments_have_room_for_a_shims_title() -> None:
-    argv = zygote_argv("/x")
+    argv = interpreter_argv("wherry-zygote", zygote_code())
     assert sum(len(one) + 1 for one in argv) >= TITLE_BYTES >= len("wherry-shim ") + 64 + 1

@@ -1,0 +1,92 @@
+"""The process that stays: a shim of containerd, for one container or for those of one pod.
+
+It is executed from read-only mounts, as the zygote is (`wherry.shim.spawn`), because its forks become containers' processes.
+Its first words go to containerd by the fifo `log` in the bundle.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import sys
+import time
+
+from wherry.linux import namespace, process
+from wherry.shim.loop import Loop
+from wherry.shim.spawn import CONTROL_FD, MOUNTS_FD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, NoReturn
+
+TERMINATING: Final = (1, 2, 15)  # SIGHUP, SIGINT, SIGTERM: containers outlive whoever sends them
+LAST_EVENTS_S: Final = 2.0
+_QUIET_CODE: Final = 1
+
+
+class ShimLog:
+    """Lines for containerd's log, in the form that it passes on."""
+
+    def __init__(self, container_id: str, namespace_name: str) -> None:
+        self._fields = f"id={container_id} namespace={namespace_name}"
+
+    def complain(self, message: str) -> None:
+        """Says something that nobody asked for."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        text = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        try:
+            os.write(2, f'time="{now}" level=warning msg="{text}" {self._fields} runtime=io.containerd.wherry.v2\n'.encode())
+        except OSError:
+            pass  # containerd is away
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Serves on the socket that it was given, in the mount namespace that it was started from, until `Shutdown`.
+
+    arguments: container id, namespace, socket path, containerd's address, its ttrpc address, its publishing program.
+    """
+    code = 0
+    try:
+        namespace.setns(MOUNTS_FD, namespace.CLONE_NEWNS)
+        os.close(MOUNTS_FD)
+        os.set_inheritable(CONTROL_FD, False)
+        serve(*arguments)
+    except Exception as error:  # noqa: BLE001 (the boundary of the process)
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = _QUIET_CODE
+    os._exit(code)
+
+
+def serve(container_id: str, namespace_name: str, socket_path: str, address: str, ttrpc_address: str, binary: str) -> None:
+    """The life of the shim."""
+    import _socket
+
+    from wherry.shim.containerd.events import Publisher
+    from wherry.shim.containerd.service import TaskService
+    from wherry.shim.containerd.ttrpc import Server
+
+    process.set_title(f"wherry-shim {container_id}")
+    process.set_child_subreaper()
+    for number in TERMINATING:
+        _signal.signal(number, _signal.SIG_IGN)
+    log = ShimLog(container_id, namespace_name)
+    loop = Loop()
+    is_leaving: list[float] = []
+    publisher = Publisher(
+        loop, namespace=namespace_name, address=address, ttrpc_address=ttrpc_address, binary=binary, complain=log.complain
+    )
+    service = TaskService(loop, namespace_name, publisher, log.complain, lambda: is_leaving.append(time.monotonic()))
+    listener = _socket.socket(fileno=CONTROL_FD)
+    Server(loop, listener, service.handlers(), log.complain)
+    while not is_leaving:
+        try:
+            loop.run_once()
+        except Exception as error:  # noqa: BLE001 (a defect must not cost the containers their streams and their end)
+            log.complain(f"{type(error).__name__}: {error}")
+    try:
+        os.unlink(socket_path)
+    except FileNotFoundError:
+        pass
+    loop.after(LAST_EVENTS_S, lambda: None)
+    while not publisher.is_idle and time.monotonic() < is_leaving[0] + LAST_EVENTS_S:
+        loop.run_once()

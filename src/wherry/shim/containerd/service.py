@@ -1,0 +1,299 @@
+"""The task service: each method of containerd.task.v2.Task and v3, on the tasks of one shim.
+
+A shim has one task, or those of one pod (they are grouped by `bootstrap`). Errors carry the codes that containerd's clients act
+on. Source: containerd's `runtime/v2/README.md` and `api/runtime/task/v2/shim.proto`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import InvalidArgument, NotFound, Unsupported
+from wherry.shim.containerd import messages, metrics, settings
+from wherry.shim.containerd.protobuf import decode, encode
+from wherry.shim.containerd.streams import Streams
+from wherry.shim.containerd.tasks import Process, Task
+from wherry.shim.containerd.ttrpc import AlreadyExists
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final
+
+    from wherry.shim.containerd.events import Publisher
+    from wherry.shim.containerd.ttrpc import Call, Handler
+    from wherry.shim.loop import Loop
+
+SERVICES: Final = ("containerd.task.v2.Task", "containerd.task.v3.Task")
+_NOTHING: Final = b""
+
+
+class TaskService:
+    """The tasks of one shim. `complain` tells the shim's log; `leave` ends the process."""
+
+    def __init__(
+        self, loop: Loop, namespace: str, publisher: Publisher, complain: Callable[[str], None], leave: Callable[[], None]
+    ) -> None:
+        self._loop, self._namespace, self._publisher = loop, namespace, publisher
+        self._complain, self._leave = complain, leave
+        self._tasks: dict[str, Task] = {}
+        self._owners: dict[str, tuple[int, int] | None] = {}
+        loop.on_child(self._child_ended)
+
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        """For `ttrpc.Server`."""
+        methods: dict[str, Handler] = {
+            "State": self._state,
+            "Create": self._create,
+            "Start": self._start,
+            "Delete": self._delete,
+            "Pids": self._pids,
+            "Pause": self._pause,
+            "Resume": self._resume,
+            "Checkpoint": self._checkpoint,
+            "Kill": self._kill,
+            "Exec": self._exec,
+            "ResizePty": self._resize,
+            "CloseIO": self._close_io,
+            "Update": self._update,
+            "Wait": self._wait,
+            "Stats": self._stats,
+            "Connect": self._connect,
+            "Shutdown": self._shutdown,
+        }
+        return {(service, name): handler for service in SERVICES for name, handler in methods.items()}
+
+    # Life
+
+    def _create(self, call: Call) -> bytes:
+        request = decode(messages.CreateTaskRequest, call.payload)
+        if request["id"] in self._tasks:
+            raise AlreadyExists(f"task {request['id']}: already exists")
+        if request["checkpoint"]:
+            raise Unsupported("restoring a container from a checkpoint is not supported")
+        options = settings.read_options(request["options"])
+        launch = settings.launch_request(request, options, self._namespace)
+        settings.save(launch)
+        owner = (options["io_uid"], options["io_gid"]) if options["io_uid"] or options["io_gid"] else None
+        streams = self._streams(request, request["id"], owner)
+        task = Task(self._loop, launch, streams, request["rootfs"], self._ended, self._out_of_memory)
+        task.create()
+        self._tasks[task.id] = task
+        self._owners[task.id] = owner
+        self._publisher.publish(
+            messages.TaskCreate,
+            {
+                "container_id": task.id,
+                "bundle": task.bundle,
+                "rootfs": request["rootfs"],
+                "pid": task.init.pid,
+                "io": {name: request[name] for name in ("stdin", "stdout", "stderr", "terminal")},
+            },
+        )
+        return encode(messages.CreateTaskResponse, {"pid": task.init.pid})
+
+    def _start(self, call: Call) -> bytes | None:
+        request = decode(messages.StartRequest, call.payload)
+        task = self._task(request)
+        if not request["exec_id"]:
+            task.start()
+            self._publisher.publish(messages.TaskStart, {"container_id": task.id, "pid": task.init.pid})
+            return encode(messages.StartResponse, {"pid": task.init.pid})
+        process = task.start_exec(request["exec_id"])
+        self._publisher.publish(
+            messages.TaskExecStarted, {"container_id": task.id, "exec_id": process.exec_id, "pid": process.pid}
+        )
+        call.reply(encode(messages.StartResponse, {"pid": process.pid}))
+        task.prepare_next_exec()
+        return None
+
+    def _exec(self, call: Call) -> bytes:
+        request = decode(messages.ExecProcessRequest, call.payload)
+        task = self._task(request)
+        if not request["exec_id"]:
+            raise InvalidArgument("an exec needs an id")
+        if request["exec_id"] in task.execs:
+            raise AlreadyExists(f"id {request['exec_id']}: already exists")
+        spec = settings.read_json(request["spec"], "process spec")
+        task.add_exec(Process(request["exec_id"], self._streams(request, task.id, self._owners[task.id]), spec))
+        self._publisher.publish(messages.TaskExecAdded, {"container_id": task.id, "exec_id": request["exec_id"]})
+        return _NOTHING
+
+    def _delete(self, call: Call) -> bytes:
+        request = decode(messages.DeleteRequest, call.payload)
+        task = self._task(request)
+        if request["exec_id"]:
+            process = task.delete_exec(request["exec_id"])
+        else:
+            process = task.init
+            task.delete()
+            del self._tasks[task.id], self._owners[task.id]
+            self._publisher.publish(messages.TaskDelete, {"container_id": task.id, **_ended_fields(process)})
+        return encode(messages.DeleteResponse, _ended_fields(process))
+
+    def _kill(self, call: Call) -> bytes:
+        request = decode(messages.KillRequest, call.payload)
+        self._task(request).kill(request["exec_id"], request["signal"], request["all"])
+        return _NOTHING
+
+    def _wait(self, call: Call) -> None:
+        request = decode(messages.WaitRequest, call.payload)
+        process = self._process(request)
+
+        def ended() -> None:
+            call.reply(
+                encode(
+                    messages.WaitResponse,
+                    {"exit_status": process.exit_code, "exited_at": messages.timestamp(process.exited_at_ns)},
+                )
+            )
+
+        process.when_ended(ended)
+
+    def _shutdown(self, call: Call) -> bytes | None:
+        decode(messages.ShutdownRequest, call.payload)
+        if self._tasks:
+            return _NOTHING  # others of the group still live here
+        call.reply(_NOTHING)
+        self._leave()
+        return None
+
+    # What can be asked and changed
+
+    def _state(self, call: Call) -> bytes:
+        request = decode(messages.StateRequest, call.payload)
+        task, process = self._task(request), self._process(request)
+        streams = process.streams
+        return encode(
+            messages.StateResponse,
+            {
+                "id": process.exec_id or task.id,
+                "bundle": task.bundle,
+                "pid": process.pid,
+                "status": process.status,
+                "stdin": streams.stdin,
+                "stdout": streams.stdout,
+                "stderr": streams.stderr,
+                "terminal": streams.terminal,
+                "exit_status": process.exit_code,
+                "exited_at": messages.timestamp(process.exited_at_ns),
+                "exec_id": process.exec_id,
+            },
+        )
+
+    def _connect(self, call: Call) -> bytes:
+        request = decode(messages.TaskRequest, call.payload)
+        task = self._tasks.get(request["id"])
+        return encode(messages.ConnectResponse, {"shim_pid": os.getpid(), "task_pid": task.init.pid if task else 0})
+
+    def _pids(self, call: Call) -> bytes:
+        task = self._task(decode(messages.TaskRequest, call.payload))
+        execs = {process.pid: process.exec_id for process in task.execs.values()}
+        processes = [
+            {
+                "pid": pid,
+                **(
+                    {
+                        "info": {
+                            "type_url": messages.ProcessDetails.name,
+                            "value": encode(messages.ProcessDetails, {"exec_id": execs[pid]}),
+                        }
+                    }
+                    if pid in execs
+                    else {}
+                ),
+            }
+            for pid in settings.cgroup_of(task.init.pid).processes()
+            if pid != task.parked_pid
+        ]
+        return encode(messages.PidsResponse, {"processes": processes})
+
+    def _stats(self, call: Call) -> bytes:
+        from wherry.linux import cgroup
+
+        task = self._task(decode(messages.TaskRequest, call.payload))
+        used = settings.cgroup_of(task.init.pid).stats()
+        if task.parked_pid and used.pids.current > 1:
+            used = used.replace(pids=used.pids.replace(current=used.pids.current - 1))
+        return encode(messages.StatsResponse, {"stats": metrics.pack(used, cgroup.detect() == "v2")})
+
+    def _pause(self, call: Call) -> bytes:
+        task = self._task(decode(messages.TaskRequest, call.payload))
+        task.pause()
+        self._publisher.publish(messages.TaskPaused, {"container_id": task.id})
+        return _NOTHING
+
+    def _resume(self, call: Call) -> bytes:
+        task = self._task(decode(messages.TaskRequest, call.payload))
+        task.resume()
+        self._publisher.publish(messages.TaskResumed, {"container_id": task.id})
+        return _NOTHING
+
+    def _update(self, call: Call) -> bytes:
+        request = decode(messages.UpdateTaskRequest, call.payload)
+        self._task(request).update(settings.read_json(request["resources"], "resources"))
+        return _NOTHING
+
+    def _resize(self, call: Call) -> bytes:
+        request = decode(messages.ResizePtyRequest, call.payload)
+        self._process(request).streams.resize(request["height"], request["width"])
+        return _NOTHING
+
+    def _close_io(self, call: Call) -> bytes:
+        request = decode(messages.CloseIORequest, call.payload)
+        process = self._process(request)
+        if request["stdin"]:
+            process.streams.close_stdin()
+        return _NOTHING
+
+    def _checkpoint(self, call: Call) -> bytes:
+        self._task(decode(messages.CheckpointTaskRequest, call.payload))
+        raise Unsupported("checkpoints of containers are not supported")
+
+    # Below: what all of them need
+
+    def _task(self, request: Mapping[str, Any]) -> Task:
+        task = self._tasks.get(request["id"])
+        if task is None:
+            raise NotFound("container not created: not found")
+        return task
+
+    def _process(self, request: Mapping[str, Any]) -> Process:
+        return self._task(request).process(request["exec_id"])
+
+    def _streams(self, request: Mapping[str, Any], container_id: str, owner: tuple[int, int] | None) -> Streams:
+        if request["terminal"] and request["stderr"]:
+            raise InvalidArgument("a terminal has no stderr of its own")
+        return Streams(
+            self._loop,
+            terminal=request["terminal"],
+            stdin=request["stdin"],
+            stdout=request["stdout"],
+            stderr=request["stderr"],
+            owner=owner,
+            names={"CONTAINER_ID": container_id, "CONTAINER_NAMESPACE": self._namespace},
+        )
+
+    def _child_ended(self, pid: int, status: int) -> None:
+        for task in list(self._tasks.values()):
+            if task.child_ended(pid, status):
+                return
+
+    def _ended(self, task: Task, process: Process) -> None:
+        self._publisher.publish(
+            messages.TaskExit,
+            {
+                "container_id": task.id,
+                "id": process.exec_id or task.id,
+                "pid": process.pid,
+                "exit_status": process.exit_code,
+                "exited_at": messages.timestamp(process.exited_at_ns),
+            },
+        )
+
+    def _out_of_memory(self, task: Task) -> None:
+        self._publisher.publish(messages.TaskOOM, {"container_id": task.id})
+
+
+def _ended_fields(process: Process) -> dict[str, Any]:
+    return {"pid": process.pid, "exit_status": process.exit_code, "exited_at": messages.timestamp(process.exited_at_ns)}
