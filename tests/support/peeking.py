@@ -14,8 +14,11 @@ import os
 import signal
 import stat
 import sys
+import time
 
 AHEAD = 4
+FINE_LOOKS = 300
+COARSE_S = 0.0003
 
 
 def is_foreign(path: str, own: int) -> bool:
@@ -91,6 +94,7 @@ def main() -> None:
                 except ProcessLookupError:
                     continue
                 pid = candidate + 1
+                looks = 0
                 while True:
                     seen = look(f"/proc/{candidate}")
                     if link(f"/proc/{candidate}/exe") != seen["exe"]:
@@ -103,7 +107,11 @@ def main() -> None:
                         os.kill(candidate, signal.SIGCONT)
                         if ended:
                             break
-                        os.sched_yield()
+                        looks += 1
+                        if looks < FINE_LOOKS:
+                            os.sched_yield()
+                        else:  # a system call that every signal makes begin again would never end
+                            time.sleep(COARSE_S)
                         os.kill(candidate, signal.SIGSTOP)
                     except ProcessLookupError:
                         break

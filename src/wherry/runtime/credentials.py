@@ -83,15 +83,20 @@ def apply_identity(plan: Credentials, change_folder: str) -> None:
         capability.set_ambient(ambient & permitted & inheritable & own)
 
 
-def _set_ids(plan: Credentials) -> None:
+def set_groups(groups: tuple[int, ...]) -> None:
+    """Sets the supplementary groups. A user namespace may deny that: then no groups can be asked for (user_namespaces(7)).
+
+    The kernel is asked by trying: `/proc/self/setgroups` would be the container's to answer.
+    """
     try:
-        denied = _read("/proc/self/setgroups").strip() == "deny"
-    except OSError:
-        denied = False
-    if not denied:
-        os.setgroups(plan.groups)
-    elif plan.groups:
-        raise InvalidArgument("cannot set any additional groups in a rootless container")
+        os.setgroups(groups)
+    except PermissionError:
+        if groups:
+            raise InvalidArgument("cannot set any additional groups in a rootless container") from None
+
+
+def _set_ids(plan: Credentials) -> None:
+    set_groups(plan.groups)
     os.setresgid(plan.gid, plan.gid, plan.gid)
     os.setresuid(plan.uid, plan.uid, plan.uid)
 
@@ -118,11 +123,3 @@ def _check_folder() -> None:
     if not here.startswith("/"):
         raise OSError(1, "current working directory is outside of container mount namespace root -- possible container "
                          "breakout detected")
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 4096).decode()
-    finally:
-        os.close(fd)

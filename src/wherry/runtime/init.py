@@ -118,8 +118,7 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     own_user = bool(plan.new & namespace.CLONE_NEWUSER)
     if own_user:
         channel.expect(connection, channel.MAPPED, "the creator is gone")
-        if _may_set_groups():
-            os.setgroups(())
+        credentials.set_groups(())
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     process.set_dumpable(False)
@@ -361,10 +360,3 @@ def write_label(plan: ProgramPlan, fd: int) -> None:
         raise OSError(error.errno, f"unable to apply security label {text!r}: {(error.strerror or '').lower()}") from error
     os.close(fd)
 
-
-def _may_set_groups() -> bool:
-    try:
-        with open("/proc/self/setgroups", encoding="utf-8") as text:
-            return text.read().strip() != "deny"
-    except OSError:
-        return True
