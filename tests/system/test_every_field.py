@@ -69,10 +69,9 @@ CONFIG: dict[str, Seen | Refused | str] = {
     "WorkingDir": Seen("/var", "pwd", "^/var$"),
     "NetworkDisabled": Seen(True, "ls /sys/class/net", r"^lo\s*$", host={"NetworkMode": "bridge"}),
     "MacAddress": Seen("02:42:ac:00:00:99", "cat /sys/class/net/eth0/address", "02:42:ac:00:00:99", host={"NetworkMode": "bridge"}),
-    "ArgsEscaped": Refused(True, 501, "ArgsEscaped"),
     "AttachStdin": "attached", "AttachStdout": "attached", "AttachStderr": "attached", "StdinOnce": "stdin_once",
     "ExposedPorts": "exposed", "Cmd": "words", "Entrypoint": "words", "Image": "words", "Healthcheck": "health",
-    "OnBuild": "shown", "Labels": "labels", "StopSignal": "stopping", "StopTimeout": "stopping", "Shell": "health",
+    "OnBuild": "shown", "ArgsEscaped": "shown", "Labels": "labels", "StopSignal": "stopping", "StopTimeout": "stopping", "Shell": "health",
 }
 HOST: dict[str, Seen | Refused | str] = {
     "CpuShares": Seen(512, control("cpu/cpu.shares", "cpu.weight"), "^(512|20)$"),
@@ -117,7 +116,7 @@ HOST: dict[str, Seen | Refused | str] = {
     "DnsSearch": Seen(["example.net"], "cat /etc/resolv.conf", "search example.net", host={"NetworkMode": "bridge"}),
     "ExtraHosts": Seen(["there:192.0.2.9"], "cat /etc/hosts", r"192.0.2.9\s+there"),
     "GroupAdd": Seen(["staff", "4711"], "id -G", "50 4711"),
-    "IpcMode": Seen("none", "ls -d /dev/shm || echo none; grep -c /dev/shm /proc/mounts", r"^0$|\n0$"),
+    "IpcMode": Seen("none", "ls -d /dev/shm 2>/dev/null || echo none; grep -c /dev/shm /proc/mounts", r"^0$|\n0$"),
     "Cgroup": Refused("other", 501, "Cgroup"), "Links": Refused(["a:b"], 501, "Links"),
     "OomScoreAdj": Seen(321, "cat /proc/self/oom_score_adj", "^321$"),
     "PidMode": Seen("host", "echo $$", r"^(?!1$)\d+$"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from wherry.engine.spec.devices import look_up
 from wherry.engine.spec.resources import resources
 from wherry.linux import cgroup
 from wherry.linux.cgroup.movelock import MoveLock
@@ -62,8 +63,8 @@ class Cgroups:
         self.manager(container).thaw()
 
     def limit(self, container: Container, host: HostConfig) -> None:
-        """Changes the limits to those of a host configuration. Raises OSError, InvalidArgument."""
-        self.manager(container).set(resources(host))
+        """Changes the limits to those of a host configuration. Raises OSError, InvalidArgument, NotFound for a device."""
+        self.manager(container).set(resources(host, look_up(host).numbers))
 
     def stats(self, container: Container) -> Stats:
         """What it used so far, without the parked child's place among its pids. Raises OSError when it has just ended."""

@@ -75,6 +75,8 @@ class Connections:
         got: dict[str, Endpoint] = {}
         try:
             for name, wanted in (record.network_settings.networks or {}).items():
+                if name == "bridge" and not self._controller.has_bridge:
+                    continue  # `--bridge none`: the container has its loopback only, as in dockerd
                 network = self._controller.network(name)
                 got[network.id] = self._controller.allocate(network.id, record.id, request(record, wanted))
         except BaseException:
@@ -84,8 +86,7 @@ class Connections:
 
     def attach(self, container: Container, connected: Connected, pid: int, rtnetlink_fd: int | None) -> Connected:
         """Makes the interfaces and publishes the ports; all is given back when it fails (but for the addresses)."""
-        endpoints = dict(connected.endpoints)
-        ports: dict[str, tuple[PublishedPort, ...]] = {}
+        endpoints, ports = dict(connected.endpoints), dict(connected.ports)
         if not endpoints:
             return connected
         netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -93,10 +94,7 @@ class Connections:
             sandbox = self.sandbox(container, pid, netns_fd, rtnetlink_fd)
             for network_id, endpoint in connected.endpoints.items():
                 endpoints[network_id] = self._controller.attach(endpoint, sandbox)
-            wanted = port_requests(container.record, container.host)
-            carrier = _gateway_endpoint(endpoints.values())
-            if wanted and carrier is not None:
-                ports[carrier.network_id] = self._controller.publish(carrier, wanted)
+            ports = self.publish(container, endpoints)
             result = Connected(endpoints, ports)
             write_state(container.run_folder, result)
         except BaseException:
@@ -105,6 +103,12 @@ class Connections:
         finally:
             os.close(netns_fd)
         return result
+
+    def publish(self, container: Container, endpoints: dict[str, Endpoint]) -> dict[str, tuple[PublishedPort, ...]]:
+        """Publishes a container's ports on the network that is its way out; by network id. Raises Conflict for one taken."""
+        wanted = port_requests(container.record, container.host)
+        carrier = _gateway_endpoint(endpoints.values())
+        return {carrier.network_id: self._controller.publish(carrier, wanted)} if wanted and carrier is not None else {}
 
     def has_dns(self, network_id: str) -> bool:
         """Whether a network has names of its own, and so a resolver at 127.0.0.11: all but the default ones."""
@@ -146,7 +150,7 @@ class Connections:
             self._controller.release(endpoint)
 
     def join(self, container: Container, endpoint: Endpoint, pid: int, rtnetlink_fd: int | None) -> Endpoint:
-        """Attaches a running container to one more network and publishes its ports there if they are nowhere yet."""
+        """Attaches a running container to one more network."""
         netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return self._controller.attach(endpoint, self.sandbox(container, pid, netns_fd, rtnetlink_fd))

@@ -82,7 +82,7 @@ class Controller:
         """
         if self._config.iptables:
             self._tenure.claim("firewall table", self._config.table)
-        if self._config.bridge != NO_BRIDGE:
+        if self.has_bridge:
             self._tenure.claim("bridge", self._config.bridge)
         self._links = Links(self._owner)
         self._firewall.open(self._links.is_used)
@@ -159,6 +159,11 @@ class Controller:
     def networks(self) -> tuple[Network, ...]:
         """All networks, the default ones first."""
         return self._networks
+
+    @property
+    def has_bridge(self) -> bool:
+        """Whether there is a default bridge."""
+        return self._config.bridge != NO_BRIDGE
 
     def network(self, name_or_id: str) -> Network:
         """By full id, name or unambiguous beginning of an id. Raises NotFound (`network x not found`), InvalidArgument."""
@@ -330,7 +335,7 @@ class Controller:
         kept = {network.name: network for network in self._networks if network.is_default}
         user = tuple(network for network in self._networks if not network.is_default)
         found = []
-        if self._config.bridge != NO_BRIDGE:
+        if self.has_bridge:
             before = kept.get("bridge")
             links = self._host_links()
             taken = (*links.host_subnets(self._config.bridge), *networks.subnets(user))

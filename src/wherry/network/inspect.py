@@ -32,7 +32,7 @@ def network_resource(network: Network, endpoints: Iterable[Endpoint] = ()) -> di
         "EnableIPv6": network.enable_ipv6,
         "IPAM": {
             "Driver": network.ipam_driver,
-            "Options": dict(network.ipam_options) or ({} if not network.is_default else None),
+            "Options": None if network.ipam_options is None else dict(network.ipam_options),
             "Config": [_pool(pool) for pool in network.pools] if network.pools or not network.is_default else None,
         },
         "Internal": network.internal,

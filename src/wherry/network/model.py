@@ -38,7 +38,7 @@ class NetworkSpec(Record):
     enable_ipv4: bool = True
     enable_ipv6: bool = False
     ipam_driver: str = "default"
-    ipam_options: Pairs = ()
+    ipam_options: Pairs | None = None  # what was not given is shown as null
     pools: tuple[Pool, ...] = ()
     options: Pairs = ()
     labels: Pairs = ()
@@ -61,7 +61,7 @@ class Network(Record):
     enable_ipv4: bool = True
     enable_ipv6: bool = False
     ipam_driver: str = "default"
-    ipam_options: Pairs = ()
+    ipam_options: Pairs | None = None  # what was not given is shown as null
     pools: tuple[Pool, ...] = ()
     options: Pairs = ()
     labels: Pairs = ()

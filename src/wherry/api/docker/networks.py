@@ -67,7 +67,8 @@ class CreateRequest(Model, frozen=True):
             name=self.name, driver=self.driver or "bridge", scope=self.scope, internal=self.internal,
             attachable=self.attachable, ingress=self.ingress, enable_ipv4=self.enable_ipv4 is not False,
             enable_ipv6=bool(self.enable_ipv6), ipam_driver=ipam.driver or "default",
-            ipam_options=tuple((ipam.options or {}).items()), pools=pools, options=tuple((self.options or {}).items()),
+            ipam_options=None if ipam.options is None else tuple(ipam.options.items()), pools=pools,
+            options=tuple((self.options or {}).items()),
             labels=tuple((self.labels or {}).items()), config_only=self.config_only,
             config_from=self.config_from.network if self.config_from else "")
 

@@ -71,7 +71,7 @@ def _health(config: ContainerConfig, _host: HostConfig, _networking: NetworkingC
         raise InvalidArgument(f'unknown type "{health.test[0]}" in Healthcheck: it must be NONE, CMD or CMD-SHELL')
 
 
-def _not_done(config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, _facts: Facts) -> None:
+def _not_done(_config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, _facts: Facts) -> None:
     """Fields that have no effect here are accepted at their zero value and refused otherwise."""
     if host.isolation not in ("", "default"):
         raise InvalidArgument(f"Invalid isolation: \"{host.isolation}\" - linux only supports 'default'")
@@ -86,8 +86,6 @@ def _not_done(config: ContainerConfig, host: HostConfig, _networking: Networking
                         ("HostConfig.Links", host.links)):
         if value:
             raise Unsupported(f"{name} is not supported")
-    if config.args_escaped:
-        raise Unsupported("ArgsEscaped is not supported: it is for Windows containers")
 
 
 def _modes(config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, _facts: Facts) -> None:

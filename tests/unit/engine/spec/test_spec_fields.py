@@ -37,7 +37,7 @@ THROTTLE = (model.ThrottleDevice(path=DISK, rate=5),)
 # field → a value that is not zero, and what else must be set for it to make sense
 CONFIG_SAMPLES = {
     "hostname": "box", "domainname": "example.org", "tty": True, "env": ("A=1",), "cmd": ("other",), "working_dir": "/w",
-    "entrypoint": ("/bin/x",), "args_escaped": True,
+    "entrypoint": ("/bin/x",),
 }
 HOST_SAMPLES = {
     "cpu_shares": 5, "memory": BIG, "nano_cpus": 10**9, "blkio_weight": 20, "cpu_period": 5000, "cpu_quota": 5000,
@@ -65,8 +65,9 @@ ELSEWHERE = {
     "dns_search": "namefiles", "extra_hosts": "namefiles", "group_add": "bundle", "publish_all_ports": "connections",
     "runtime": "starting", "mounts": "mounts", "cgroup_parent": "cgroups",
 }
-# Kept and shown; whoever starts the container asks to be attached, or writes the file, himself. Docker's daemon does as much.
-KEPT = {"attach_stdin", "attach_stdout", "attach_stderr", "container_id_file"}
+# Kept and shown; whoever starts the container asks to be attached, or writes the file, himself, and escaped arguments are a matter of
+# Windows. Docker's daemon does as much.
+KEPT = {"attach_stdin", "attach_stdout", "attach_stderr", "container_id_file", "args_escaped"}
 # Looked up on the machine: `devices.look_up`, tested below. Where the network room is told of it is its own business.
 LOOKED_UP = {"devices"}
 
