@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import io
 import os
 import socket
 import subprocess
-import tarfile
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from shim_box import Box, Client, alive, wait_for
 
-from wherry.errors import Conflict, InvalidArgument, NotFound
+from wherry.errors import Conflict, NotFound
 from wherry.linux import cgroup
 from wherry.shim.client import (
-    ArchiveRequest,
     AttachEnded,
     AttachRequest,
     ExecRequest,
@@ -462,51 +458,6 @@ def test_sockets_and_rules_are_made_inside_a_network_namespace(box: Box) -> None
             box.run(box.zygote.in_network_namespace(NetnsRequest(nft="nonsense"), netns))
     finally:
         os.close(netns)
-
-
-def test_files_go_in_and_out_of_a_running_container(box: Box) -> None:
-    """Also where only the container has something mounted."""
-
-    def with_tmpfs(config: dict[str, Any]) -> None:
-        config["mounts"].append({"destination": "/mnt/inside", "type": "tmpfs", "source": "tmpfs"})
-
-    one = box.start("echo secret > /mnt/inside/file; ln -s /mnt/inside/file /mnt/inside/link; ln -s /etc /mnt/inside/etc; sleep 100", change=with_tmpfs)
-    wait_for(lambda: Path(f"/proc/{one.shim.pid}/root/mnt/inside/etc").is_symlink(), lambda: "the files")
-
-    def work(operation: str, path: str, data: bytes = b"", **options: Any) -> Any:
-        request = ArchiveRequest(operation=operation, pid=one.shim.pid, path=path, **options)
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.seek(0)
-            answer = box.run(box.zygote.archive(request, None if operation == "stat" else file.fileno()))
-            file.seek(0)
-            return answer or file.read()
-
-    found = work("stat", "/mnt/inside/file")
-    assert (found.name, found.size, found.mode) == ("file", 7, 0o644)
-    assert work("stat", "/mnt/inside/link").link_target == "/mnt/inside/file"
-    assert work("stat", "/mnt/inside").mode & 1 << 31
-    with tarfile.open(fileobj=io.BytesIO(work("pack", "/mnt/inside", rename="other"))) as tar:
-        assert sorted(tar.getnames()) == ["other", "other/etc", "other/file", "other/link"]
-        member = tar.extractfile("other/file")
-        assert member is not None
-        assert member.read() == b"secret\n"
-        whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w:gz") as tar:
-        for name in ("new", "etc/passwd"):  # the second leads through a link out of the folder
-            member_info = tarfile.TarInfo(name)
-            member_info.size = 4
-            tar.addfile(member_info, io.BytesIO(b"text"))
-    before = Path("/etc/passwd").read_bytes()
-    with pytest.raises(OSError, match="symbolic links"):
-        work("unpack", "/mnt/inside", whole.getvalue(), owner=(12, 34))
-    assert Path("/etc/passwd").read_bytes() == before
-    status = Path(f"/proc/{one.shim.pid}/root/mnt/inside/new").stat()
-    assert (status.st_uid, status.st_gid, status.st_size) == (12, 34, 4)
-    for operation, path, error in (("stat", "/nosuch", NotFound), ("pack", "/mnt/nosuch", NotFound), ("unpack", "/mnt/nosuch", NotFound),
-                                   ("unpack", "/mnt/inside/file", InvalidArgument), ("bury", "/", InvalidArgument)):
-        with pytest.raises(error):
-            work(operation, path)
 
 
 # Further processes

@@ -18,7 +18,6 @@ from wherry.engine.spec.user import find_user
 from wherry.engine.streams import from_thread
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from wherry.linux.path import open_in_root
-from wherry.shim.namespacework import go_mode
 from wherry.store.archive import pack, pack_path, unpack
 
 if TYPE_CHECKING:
@@ -32,6 +31,17 @@ if TYPE_CHECKING:
     from wherry.store.mounts import ContainerLayers
     from wherry.store.stream import Readable
     from wherry.store.tarheader import Entry
+
+# What Go's os.FileMode has for the kernel's bits (io/fs), as `X-Docker-Container-Path-Stat` carries it.
+_GO_TYPES = {
+    0o040000: 1 << 31,
+    0o120000: 1 << 27,
+    0o060000: 1 << 26,
+    0o010000: 1 << 25,
+    0o140000: 1 << 24,
+    0o020000: 1 << 26 | 1 << 21,
+}
+_GO_BITS = {0o4000: 1 << 23, 0o2000: 1 << 22, 0o1000: 1 << 20}
 
 
 class PathStat(msgspec.Struct, frozen=True):
@@ -87,7 +97,7 @@ class Archive:
                 found = os.fstat(fd)
                 link = stat.S_ISLNK(found.st_mode)
                 return PathStat(name=posixpath.basename(posixpath.normpath(path)) or "/", size=found.st_size,
-                                mode=go_mode(found.st_mode), mtime=timestamp(found.st_mtime_ns),
+                                mode=_go_mode(found.st_mode), mtime=timestamp(found.st_mtime_ns),
                                 link_target=_link_target(fd, path) if link else "")
             finally:
                 os.close(fd)
@@ -167,6 +177,15 @@ def _open(root: int, path: str, container: Container, flags: int = os.O_PATH) ->
         if flags & os.O_DIRECTORY:
             raise
         raise NotFound(f"Could not find the file {path} in container {container.name}") from error
+
+
+def _go_mode(mode: int) -> int:
+    """The kernel's st_mode as Go's os.FileMode."""
+    value = (mode & 0o777) | _GO_TYPES.get(mode & 0o170000, 0)
+    for bit, go in _GO_BITS.items():
+        if mode & bit:
+            value |= go
+    return value
 
 
 def _link_target(fd: int, path: str) -> str:

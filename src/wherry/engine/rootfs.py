@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wherry.errors import Conflict
+from wherry.linux.process import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Roots:
         """A descriptor (O_PATH) of the container's root, for the length of the block."""
         shim = container.shim
         if shim is not None and container.state.running:
-            fd = _root_of(shim.pid, container.id)
+            fd = _root_of(shim.pid, shim.start_time, container.id)
             try:
                 yield fd
             finally:
@@ -68,11 +69,16 @@ class Roots:
             os.close(fd)
 
 
-def _root_of(pid: int, container_id: str) -> int:
+def _root_of(pid: int, start_time: int, container_id: str) -> int:
+    """Looked at after it was opened: the pid may be another process's by now, whose root is the host's."""
     try:
-        return os.open(f"/proc/{pid}/root", _FOLDER)
+        fd = os.open(f"/proc/{pid}/root", _FOLDER)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise Conflict(f"Container {container_id} is not running") from error
+    if not is_alive(pid, start_time):
+        os.close(fd)
+        raise Conflict(f"Container {container_id} is not running")
+    return fd
 
 
 def _mount_of(points: dict[str, MountRecord], path: str) -> MountRecord | None:

@@ -25,7 +25,6 @@ from wherry import errors
 from wherry.shim import protocol
 from wherry.shim.exitfile import read_exit
 from wherry.shim.protocol import (
-    ArchiveRequest,
     AttachEnded,
     AttachRequest,
     ExecRequest,
@@ -37,7 +36,6 @@ from wherry.shim.protocol import (
     Lost,
     NetnsRequest,
     OutOfMemory,
-    PathStat,
     SocketRequest,
     StartFailed,
 )
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from wherry.shim.protocol import ShimEvent
 
 __all__ = [
-    "ArchiveRequest",
     "AttachEnded",
     "AttachRequest",
     "ExecRequest",
@@ -61,7 +58,6 @@ __all__ = [
     "Lost",
     "NetnsRequest",
     "OutOfMemory",
-    "PathStat",
     "Shim",
     "SocketRequest",
     "StartFailed",
@@ -240,22 +236,6 @@ class Zygote:
         if body.get("sockets", 0) != len(got):
             raise errors.Internal(f"{len(request.sockets)} sockets were asked for, {len(got)} came")
         return got
-
-    async def archive(self, request: ArchiveRequest, data_fd: int | None = None) -> PathStat | None:
-        """Packs, unpacks or stats a path of a running container; returns when it is done (the stat for `stat`).
-
-        `data_fd`: the pipe or socket that the tar is written to or read from; it stays the caller's, who closes it or reads
-        until its end. Raises NotFound, InvalidArgument, OSError, Unavailable.
-        """
-        pidfd = os.pidfd_open(request.pid)
-        try:
-            fds = (pidfd,) if data_fd is None else (pidfd, data_fd)
-            packet = protocol.pack({"do": "archive", **protocol.plain(request.replace(module_path=tuple(sys.path)))})
-            body, _, control = await self._ask(packet, fds)
-            control.close()
-        finally:
-            os.close(pidfd)
-        return PathStat(**body["stat"]) if body.get("stat") else None
 
     async def close(self) -> None:
         """Ends the zygote and waits for it. Shims go on."""

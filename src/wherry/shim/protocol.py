@@ -132,32 +132,6 @@ class NetnsRequest(Record):
     sockets: tuple[SocketRequest, ...] = ()
 
 
-class ArchiveRequest(Record):
-    """Work on a path of a running container, in its mount namespace and below its root.
-
-    operation: `stat` (answers the path's Docker stat), `pack` (a tar of the path, called `rename` in it or else by its last part,
-    is written to the descriptor) or `unpack` (a tar, compressed or not, is read from it into the folder `path`).
-    """
-
-    operation: str
-    pid: int
-    path: str
-    rename: str = ""
-    no_overwrite_dir_non_dir: bool = False  # a folder stays a folder, and what is none does not become one
-    owner: tuple[int, int] | None = None  # user and group id for all that is unpacked
-    module_path: tuple[str, ...] = ()  # where the compression libraries are; the client fills it in
-
-
-class PathStat(Record):
-    """What `docker cp` asks of a path: mode is Go's os.FileMode, mtime_ns since the epoch."""
-
-    name: str
-    size: int
-    mode: int
-    mtime_ns: int
-    link_target: str = ""
-
-
 class Exited(Record):
     """A process has ended, all its output was delivered. `code` as Docker reports it (128 + n for a signal n)."""
 
@@ -332,15 +306,6 @@ def read_netns(body: dict[str, Any]) -> NetnsRequest:
             SocketRequest(**{**one, "address": tuple(one["address"]) if one["address"] else None}) for one in body["sockets"]
         ),
     )
-
-
-def read_archive(body: dict[str, Any]) -> ArchiveRequest:
-    """The request of an archive message."""
-    values = {name: value for name, value in body.items() if name != "do"}
-    owner = body["owner"]
-    values["owner"] = None if owner is None else (owner[0], owner[1])
-    values["module_path"] = tuple(body["module_path"])
-    return ArchiveRequest(**values)
 
 
 def read_exited(body: dict[str, Any] | None) -> Exited | None:

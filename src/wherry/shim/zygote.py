@@ -2,7 +2,6 @@
 
     launch     a shim (shim.py)
     netns      sockets and rules inside a network namespace (namespacework.py)
-    archive    a path of a running container (namespacework.py)
 
 The first descriptor of a message is the socket for the answer; the child takes it along. The kernel reaps children (SIGCHLD is
 ignored here; shims set it anew). It ends when its control socket does, and no shim ends with it.
