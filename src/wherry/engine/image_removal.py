@@ -164,7 +164,8 @@ class ImageRemoval:
                     removed += await self.remove(name)
                 except (Conflict, NotFound):
                     continue  # in use, or gone with one that was removed before
-        won = sum(sizes.get(one.deleted, 0) for one in removed)
+        left = await self._pool.run_long(self._layers.collect_unclaimed)  # what pulls that failed keep for another attempt
+        won = sum(sizes.get(one.deleted, 0) for one in removed) + sum(layer.size_bytes for layer in left)
         self._events.publish("image", "prune", "", {"reclaimed": str(won)})
         return removed, won
 

@@ -59,6 +59,8 @@ class Repository:
         self._scope = f"repository:{path}:{actions}" if path else ""
         self._tokens = Tokens(transport, credentials)
         self._authorization = ""
+        self.is_reached = False
+        """Whether the registry has answered anything yet."""
 
     def ping(self) -> None:
         """Asks whether this is a registry, and answers its challenge. Raises Unavailable where nobody answers."""
@@ -231,8 +233,7 @@ class Repository:
         """Sends a request that can be repeated: once more after a challenge, some times more while the registry is busy."""
         challenged = False
         for pause in self._pauses():
-            answer = self._transport.send(self.endpoint, method, url, body=body,
-                                          headers={**(headers or {}), **self._authorized()})
+            answer = self._first(method, url, {**(headers or {}), **self._authorized()}, body)
             if answer.status == 401 and not challenged:
                 challenged = True
                 header = answer.headers.get("WWW-Authenticate", "")
@@ -241,12 +242,33 @@ class Repository:
                 self._authorization = self._answer(header, body_text)
                 answer = self._transport.send(self.endpoint, method, url, body=body,
                                               headers={**(headers or {}), **self._authorized()})
+                self._check_scope(answer)
             busy = answer.status == 429 or answer.status in (500, 502, 503, 504)
             if not busy or pause is None:
                 return answer
             answer.close()
             time.sleep(pause)
         raise AssertionError("the last pause is None")
+
+    def _first(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """One request. A registry that never answered is named by its base, which other engines ask for first."""
+        try:
+            answer = self._transport.send(self.endpoint, method, url, body=body, headers=headers)
+        except errors.Unavailable as problem:
+            if self.is_reached:
+                raise
+            cause = problem.message.partition('": ')[2]
+            raise errors.Unavailable(f'Get "{self.endpoint.url}/v2/": {cause}') from problem
+        self.is_reached = True
+        return answer
+
+    @staticmethod
+    def _check_scope(answer: Answer) -> None:
+        """Raises Forbidden where the registry knows who asks, and says that this is not enough (RFC 6750, 3.1)."""
+        if answer.status == 401 and any(one.get("error") == "insufficient_scope"
+                                        for one in challenges.parse(answer.headers.get("WWW-Authenticate", ""))):
+            answer.close()
+            raise errors.Forbidden("denied: requested access to the resource is denied")
 
     @staticmethod
     def _pauses() -> Iterator[float | None]:

@@ -11,6 +11,7 @@ anything else                                           Internal
 from __future__ import annotations
 
 import errno
+import http.client
 import json
 import os
 import socket
@@ -90,6 +91,8 @@ def _cause(failure: BaseException, url: SplitResult) -> str:
         return f"dial tcp {_address(url)}: connect: {os.strerror(current.errno).lower()}"
     if isinstance(current, TimeoutError):
         return "i/o timeout"
+    if isinstance(current, http.client.RemoteDisconnected) or "(EOF)" in str(current):
+        return "EOF"
     if isinstance(current, ConnectionResetError):
         return "connection reset by peer"
     text = str(current) or type(current).__name__

@@ -22,8 +22,3 @@ def of_pull(reference: Reference, failure: errors.WherryError) -> errors.WherryE
     if isinstance(failure, errors.NotFound) and "no matching manifest" not in failure.message:
         return errors.NotFound(f"manifest for {reference.familiar()} not found: {failure.message}")
     return failure
-
-
-def kinder(first: errors.WherryError | None, second: errors.WherryError) -> errors.WherryError:
-    """Of two failed attempts the one that tells more: that of http where https met no TLS."""
-    return second if first is None or "server gave HTTP response" in first.message else first

@@ -93,7 +93,9 @@ class Puller:
                 wanted = reference.digest or reference.tag
                 manifest = repository.manifest(wanted)
             except errors.Unavailable as problem:
-                last = failure.kinder(last, problem)
+                last = problem
+                if repository.is_reached and not endpoint.mirror:
+                    break
                 continue
             except errors.WherryError as problem:
                 last = problem
@@ -112,18 +114,34 @@ class Puller:
         """All tags of a repository. Raises as `pull`."""
         last: errors.WherryError | None = None
         for endpoint in endpoints(reference.domain, self._config):
+            repository = Repository(self._transport, endpoint, reference.path, credentials, "pull")
             try:
-                return Repository(self._transport, endpoint, reference.path, credentials, "pull").tags()
+                return repository.tags()
             except errors.Unavailable as problem:
-                last = failure.kinder(last, problem)
+                last = problem
+                if repository.is_reached and not endpoint.mirror:
+                    break
             except errors.WherryError as problem:
                 raise failure.of_pull(reference, problem) from problem
         raise last or errors.Unavailable(f"no endpoint for {reference.domain}")
 
     def _pull(self, repository: Repository, reference: Reference, fetched: FetchedManifest, platform: Platform,
               say: Report, cancelled: threading.Event) -> Pulled:
-        say(Progress(status=f"Pulling from {reference.path}", id=reference.tag or reference.digest))
+        say(Progress(status=f"Pulling from {reference.path}", id=str(reference) if reference.digest else reference.tag))
         manifest = self._choose(repository, fetched, platform)
+        try:
+            image_id = self._stores.images.get(manifest.config.digest).id
+        except errors.NotFound:
+            image_id = self._image(repository, reference, manifest, say, cancelled)
+        before = self._name(reference, fetched.digest, image_id)
+        say(Progress(status=f"Digest: {fetched.digest}"))
+        what = "Image is up to date" if before == image_id else "Downloaded newer image"
+        say(Progress(status=f"Status: {what} for {reference.familiar()}"))
+        return Pulled(image_id=image_id, digest=fetched.digest, up_to_date=before == image_id)
+
+    def _image(self, repository: Repository, reference: Reference, manifest: Manifest, say: Report,
+               cancelled: threading.Event) -> str:
+        """Brings an image that is not here; its id."""
         raw = repository.blob(manifest.config.digest, CONFIG_BYTES)
         config = ImageConfig.from_json(raw)
         if len(config.diff_ids) != len(manifest.layers):
@@ -135,12 +153,7 @@ class Puller:
             except (errors.WherryError, OSError):
                 lease.keep()  # verified layers wait for the next attempt
                 raise
-            image_id = self._stores.images.create(raw)
-        before = self._name(reference, fetched.digest, image_id)
-        say(Progress(status=f"Digest: {fetched.digest}"))
-        what = "Image is up to date" if before == image_id else "Downloaded newer image"
-        say(Progress(status=f"Status: {what} for {reference.familiar()}"))
-        return Pulled(image_id=image_id, digest=fetched.digest, up_to_date=before == image_id)
+            return self._stores.images.create(raw)
 
     def _choose(self, repository: Repository, fetched: FetchedManifest, platform: Platform) -> Manifest:
         """The manifest for this platform, through as many indexes as it takes."""

@@ -64,18 +64,18 @@ class Pusher:
         Raises NotFound for a name that means no image, Unauthorized, Forbidden, Unavailable, DataLoss (a layer's files
         were changed on disk), Cancelled.
         """
-        try:
-            image = self._stores.images.get(self._stores.references.lookup(reference))
-        except errors.NotFound as problem:
-            raise errors.NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}") from problem
         guard = threading.Lock()
 
         def say(progress: Progress) -> None:
             with guard:
                 report(progress)
 
-        layers = self._stores.layers.chain(image.config.chain_id)
         say(Progress(status=f"The push refers to repository [{reference.name}]"))
+        try:
+            image = self._stores.images.get(self._stores.references.lookup(reference))
+        except errors.NotFound as problem:
+            raise errors.NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}") from problem
+        layers = self._stores.layers.chain(image.config.chain_id)
         repository = self._repository(reference, credentials)
         for layer in reversed(layers):
             say(Progress(status="Preparing", id=short(layer.diff_id)))
@@ -108,7 +108,11 @@ class Pusher:
             try:
                 repository.ping()
             except errors.Unavailable as problem:
-                last = failure.kinder(last, problem)
+                last = problem
+                if repository.is_reached:
+                    break
+            except errors.Unauthorized:
+                return repository  # it answers; the layers' requests are told what is missing
             else:
                 return repository
         raise last or errors.Unavailable(f"no endpoint for {reference.domain}")

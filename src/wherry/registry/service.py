@@ -19,6 +19,7 @@ from wherry.registry.endpoint import (
 )
 from wherry.registry.pull import Puller, prepare
 from wherry.registry.push import Pusher
+from wherry.registry.token import REFUSED
 from wherry.registry.transport import Transport
 
 TYPE_CHECKING = False
@@ -77,7 +78,9 @@ class Registries:
                     config = repository.blob(Manifest.from_json(found.data).config.digest, 8 << 20)
                     platforms = (oci.ImageConfig.from_json(config).platform,)
             except errors.Unavailable as problem:
-                last = failure.kinder(last, problem)
+                last = problem
+                if repository.is_reached and not endpoint.mirror:
+                    break
                 continue
             except errors.WherryError as problem:
                 raise failure.of_pull(reference, problem) from problem
@@ -104,11 +107,14 @@ class Registries:
             try:
                 repository.ping()
             except errors.Unavailable as problem:
-                last = failure.kinder(last, problem)
+                last = problem
+                if repository.is_reached:
+                    break
                 continue
             except errors.Unauthorized as problem:
                 url = f"{endpoint.url}/v2/"
-                raise errors.Unauthorized(f"login attempt to {url} failed with status: 401 Unauthorized") from problem
+                said = f'Get "{url}": {REFUSED}' if problem.message == REFUSED else f"login attempt to {url} failed with status: 401 Unauthorized"
+                raise errors.Unauthorized(said) from problem
             return repository.identity_token()
         raise last or errors.Unavailable(f"no endpoint for {server}")
 

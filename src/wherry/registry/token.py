@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wherry.registry.transport import Transport
 
 CLIENT_ID = "docker"
+REFUSED = "unauthorized: incorrect username or password"
 # What a token is worth whose answer does not say (the specification's least).
 LEAST_LIFE_S = 60.0
 # A token is not used in its last seconds: it must be valid when the request arrives.
@@ -86,7 +87,7 @@ class Tokens:
         finally:
             answer.release_conn()
         if answer.status == 401:
-            raise errors.Unauthorized("unauthorized: incorrect username or password")
+            raise errors.Unauthorized(REFUSED)
         if answer.status != 200:
             raise wording.from_response(answer.status, body)
         try:

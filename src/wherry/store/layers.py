@@ -68,7 +68,7 @@ class Lease:
     """Protects layers for as long as its `with` block runs: what is registered or held through it stays.
 
     At the end, layers that were taken through it and that nothing else needs are removed again (an image created
-    meanwhile needs its layers); after `keep()` they stay for the next attempt, until `LayerStore.collect()`.
+    meanwhile needs its layers); after `keep()` they stay for the next attempt, until `LayerStore.collect_unclaimed()`.
     """
 
     def __init__(self, store: LayerStore) -> None:
@@ -125,7 +125,7 @@ class Lease:
         for chain_id in reversed(held):
             self._store.release(chain_id, keep=self._keep)
         for chain_id in held:
-            self._store.claim(chain_id)
+            self._store.claim(chain_id, keep=self._keep)
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +210,7 @@ class LayerStore:
     def release(self, chain_id: str, *, keep: bool = False) -> tuple[Layer, ...]:
         """One user less; removes and returns the layers that nobody needs any longer, topmost first.
 
-        With `keep` they stay until `collect`.
+        With `keep` they stay until `collect_unclaimed`.
         """
         removed: list[tuple[Layer, str]] = []
         with self._lock:
@@ -276,29 +276,26 @@ class LayerStore:
             self._users[layer.parent] = self._users.get(layer.parent, 0) - 1
         return layer, note
 
-    def collect(self) -> tuple[Layer, ...]:
-        """Removes and returns all layers that nobody needs. Call it when all users have been counted."""
-        return self._collect(None)
-
     def collect_unclaimed(self) -> tuple[Layer, ...]:
-        """Removes and returns what a pull or load left that died between its layers and its image.
+        """Removes and returns what pulls and loads left that failed, or died, between their layers and their image.
 
-        For the start of a daemon, when images and containers have been counted.
+        For the start of a daemon, when images and containers have been counted, and for pruning.
         """
         folder = self._root.half_made
-        names = [name for name in os.listdir(folder) if name.startswith(UNCLAIMED)]
-        removed = self._collect({"sha256:" + name.removeprefix(UNCLAIMED) for name in names})
-        for name in names:
-            remove_path(f"{folder}/{name}")
+        with self._lock:
+            among = {f"sha256:{name.removeprefix(UNCLAIMED)}" for name in os.listdir(folder) if name.startswith(UNCLAIMED)}
+            among -= self._held.keys()
+        removed = self._collect(among)
+        for chain_id in among:
+            self._unclaimed.discard(chain_id)
+            remove_path(f"{folder}/{UNCLAIMED}{hex_of(chain_id)}")
         return removed
 
-    def _collect(self, among: set[str] | None) -> tuple[Layer, ...]:
+    def _collect(self, among: set[str]) -> tuple[Layer, ...]:
         removed: MutableSequence[Layer] = []
         while True:
             with self._lock:
-                unneeded = [
-                    one for one in self._layers
-                    if self._users.get(one, 0) <= 0 and (among is None or one in among)]  # fmt: skip
+                unneeded = [one for one in self._layers if self._users.get(one, 0) <= 0 and one in among - self._held.keys()]
                 notes = [self._detach(chain_id) for chain_id in unneeded]
             if not notes:
                 return tuple(removed)
@@ -437,13 +434,13 @@ class LayerStore:
             os.mkdir(f"{self._root.half_made}/{UNCLAIMED}{hex_of(chain_id)}")
             self._unclaimed.add(chain_id)
 
-    def claim(self, chain_id: str) -> None:
-        """One holder less; after the last, the layer is no half-made thing any longer. For Lease."""
+    def claim(self, chain_id: str, *, keep: bool = False) -> None:
+        """One holder less; after the last, the layer is no half-made thing any longer, unless it is kept unneeded. For Lease."""
         with self._lock:
             left = self._held.pop(chain_id, 0) - 1
             if left > 0:
                 self._held[chain_id] = left
-            elif chain_id in self._unclaimed:
+            elif chain_id in self._unclaimed and not (keep and self._users.get(chain_id, 0) <= 0):
                 self._unclaimed.discard(chain_id)
                 remove_path(f"{self._root.half_made}/{UNCLAIMED}{hex_of(chain_id)}")
 

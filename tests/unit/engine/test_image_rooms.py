@@ -107,6 +107,9 @@ class Store:
     def layer(self, diff_id: str) -> Layer:
         return Layer(chain_id=diff_id, diff_id=diff_id, parent="", size_bytes=100, cache_id="c" + diff_id[7:19])
 
+    def collect_unclaimed(self) -> tuple[Layer, ...]:
+        return ()
+
     def all_layers(self) -> tuple[Layer, ...]:
         return tuple({one: self.layer(one) for image in self.images.values() for one in image.config.diff_ids}.values())
 
@@ -118,7 +121,7 @@ class House:
         self.store = store = Store()
         self.containers: list[tuple[str, str, bool]] = []
         self.events = Events()
-        layers = SimpleNamespace(list=store.all_layers, chain=self.chain)
+        layers = SimpleNamespace(list=store.all_layers, chain=self.chain, collect_unclaimed=store.collect_unclaimed)
         containers = SimpleNamespace(using_image=self.using)
         rooms: dict[str, Any] = {"pool": Pool(), "events": self.events, "containers": containers, "images": store,
                                  "references": store, "layers": layers}

@@ -190,10 +190,17 @@ def test_kept_layers_wait_for_the_next_attempt(root: DataRoot, layers: LayerStor
     with layers.lease() as lease:
         one = lease.register(io.BytesIO(ONE))
         lease.keep()
+        assert layers.collect_unclaimed() == ()
     assert layers.get(one.chain_id) == one
-    assert layers.collect_unclaimed() == ()
-    assert layers.collect() == (one,)
+    assert layers.collect_unclaimed() == (one,)
     assert remains(root) == []
+    with layers.lease() as lease:
+        one = lease.register(io.BytesIO(ONE))
+        lease.keep()
+    with layers.lease() as lease:
+        layers.retain(lease.hold(one.chain_id).chain_id)  # an image came of it
+    assert layers.collect_unclaimed() == ()
+    assert layers.get(one.chain_id) == one
 
 
 def test_what_was_staged_and_not_committed_goes(root: DataRoot, layers: LayerStore) -> None:

@@ -21,7 +21,6 @@ def _server(call: Invocation) -> str:
 def _ask(call: Invocation, prompt: str, *, hidden: bool = False) -> str:
     """A line from the terminal; a hidden one is not shown while it is typed."""
     fd = call.streams.stdin
-    call.streams.out(prompt)
     restore = None
     if hidden:
         import termios
@@ -31,6 +30,7 @@ def _ask(call: Invocation, prompt: str, *, hidden: bool = False) -> str:
         mode[3] &= ~termios.ECHO
         termios.tcsetattr(fd, termios.TCSAFLUSH, mode)
     try:
+        call.streams.out(prompt)  # only now: who types at once is neither shown nor lost
         line = b""
         while not line.endswith(b"\n"):
             piece = os.read(fd, 1)
