@@ -32,6 +32,7 @@ PRELOADED = (
     "wherry.shim.shim",
     "wherry.shim.builtin",
     "wherry.shim.external",
+    "wherry.shim.maker",
     "wherry.shim.namespacework",
     "wherry.linux.capability",
     "wherry.linux.cgroup.v1",
