@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 
 from wherry.linux import syscall
 
@@ -50,6 +51,8 @@ MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
+_PROC_SUPER_MAGIC = 0x9FA0
+_STATFS_BYTES = 256  # struct statfs is 120 on 64 bit machines
 
 
 def _text(value: str | None) -> bytes | None:
@@ -137,6 +140,13 @@ def open_tree(path: str, dir_fd: int = AT_FDCWD, recursive: bool = True, clone: 
     if not path:
         flags |= AT_EMPTY_PATH
     return syscall.call("open_tree", f"{path or dir_fd} flags={flags:#x}", dir_fd, _text(path), flags)
+
+
+def is_proc(fd: int) -> bool:
+    """Whether the mount that a descriptor stands for is of procfs. man 2 fstatfs, «f_type»."""
+    found = syscall.Buffer(_STATFS_BYTES)
+    syscall.call("fstatfs", str(fd), fd, found)
+    return int.from_bytes(found.data[:8], sys.byteorder) == _PROC_SUPER_MAGIC
 
 
 def move_mount(mount_fd: int, target_fd: int) -> None:

@@ -110,6 +110,8 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
     try:
         if step.kind == "bind":
             tree = mount.open_tree(step.source, recursive=step.recursive)
+            if step.destination == "/proc" and not mount.is_proc(tree):
+                raise InvalidArgument('"/proc" cannot be mounted because it is not of type proc')
             if stat.S_ISDIR(os.fstat(tree).st_mode):
                 target = path.make_folders(root_fd, step.destination)
             else:
