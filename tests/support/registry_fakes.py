@@ -237,6 +237,8 @@ class Images:
     def get(self, image_id: str) -> Any:
         from wherry.store.images import Image
 
+        if image_id not in self.raw:
+            raise errors.NotFound(f"No such image: {image_id}")
         return Image(id=image_id, raw=self.raw[image_id], config=oci.ImageConfig.from_json(self.raw[image_id]))
 
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wherry.engine.records import timestamp
-from wherry.errors import Internal, InvalidArgument, NotFound, Unavailable
+from wherry.errors import Internal, InvalidArgument, NotFound, Unauthorized, Unavailable, WherryError
 from wherry.oci.platform import host_platform
 from wherry.oci.reference import parse_name, parse_reference
 
@@ -69,7 +69,7 @@ class ImageTransfer:
             if reference.tag or reference.digest:
                 tags = [reference]
             else:
-                with _Reached():
+                with _Reached(Unavailable, Unauthorized):
                     found = await self._pool.run_long(lambda: self.registries().tags(reference, credentials))
                 tags = [reference.with_tag(tag) for tag in found]
             for one in tags:
@@ -78,7 +78,7 @@ class ImageTransfer:
 
     def _pull(self, reference: Reference, platform: Platform, credentials: Credentials, report: Report,
               cancelled: threading.Event) -> None:
-        with _Reached():
+        with _Reached(Unavailable, Unauthorized):
             self.registries().pull(reference, platform, credentials, report, cancelled)
 
     async def push(self, reference: Reference, credentials: Credentials, report: Report,
@@ -86,27 +86,26 @@ class ImageTransfer:
         """Pushes a tag, or every tag of a name that has none. Raises as `Registries.push`."""
         references = [reference]
         if not reference.tag and not reference.digest:
-            references = [one.reference for one in self._references.of_name(reference.name) if not one.reference.digest]
-        if not references:
-            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+            found = self._references.of_name(reference.name)
+            references = [one.reference for one in found if not one.reference.digest] or references  # none: the push says so
         with _Counted(self):
             for one in references:
                 await self._pool.run_long(self._push, one, credentials, report, cancelled)
                 self._rooms.tell("push", one.familiar(), one.familiar_name)
 
     def _push(self, reference: Reference, credentials: Credentials, report: Report, cancelled: threading.Event) -> None:
-        with _Reached():
+        with _Reached(Unavailable, Unauthorized):
             self.registries().push(reference, credentials, report, cancelled)
 
     async def inspect_remote(self, name: str, credentials: Credentials) -> Inspected:
         """What a registry has under a name. Raises as a pull."""
         reference = parse_reference(name)
-        with _Reached():
+        with _Reached(Unavailable):
             return await self._pool.run_long(lambda: self.registries().inspect(reference, credentials))
 
     async def check_login(self, credentials: Credentials) -> str:
         """An identity token, or nothing, when a registry takes the credentials. Raises Unauthorized, Unavailable."""
-        with _Reached():
+        with _Reached(Unavailable):
             return await self._pool.run_long(lambda: self.registries().check(credentials))
 
     # -- archives
@@ -187,11 +186,17 @@ class _Counted:
 
 
 class _Reached:
-    """A registry that cannot be reached is no unavailability of this engine: clients must not try again and again."""
+    """What a registry says is not what this engine says: one that cannot be reached, or wants a password.
+
+    Clients would try the first again and again, and ask a person for a password in the middle of the second.
+    """
+
+    def __init__(self, *kinds: type[WherryError]) -> None:
+        self._kinds = kinds
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Unavailable):
+        if isinstance(error, self._kinds):
             raise Internal(error.message, hint=error.hint) from error

@@ -36,7 +36,7 @@ def parse_platform(text: str) -> Platform:
     """`linux/arm64/v8`, `linux`, `arm64`: a part that is missing is Linux or this machine. Raises InvalidArgument."""
     parts = text.lower().split("/")
     if not text or len(parts) > 3 or any(not part or not _WORD.issuperset(part) for part in parts):
-        raise InvalidArgument(f'"{text}": invalid platform: must be of the form os/architecture[/variant]')
+        raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
     if len(parts) == 1:
         if parts[0] in _SYSTEMS:
             return host_platform().replace(os=parts[0])

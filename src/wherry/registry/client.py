@@ -168,7 +168,11 @@ class Repository:
     def mount_blob(self, digest: str, source: str) -> bool:
         """Asks the registry to take the blob over from another of its repositories; False where it will not."""
         query = urllib.parse.urlencode({"mount": digest, "from": source})
-        answer = self._send("POST", self._url(f"blobs/uploads/?{query}"), {"Content-Length": "0"})
+        try:
+            answer = self._send("POST", self._url(f"blobs/uploads/?{query}"), {"Content-Length": "0"},
+                                scope=f"{self._scope} repository:{source}:pull")
+        except (errors.Unauthorized, errors.Forbidden):
+            return False  # the other repository is not ours to read
         answer.drain_conn()
         answer.release_conn()
         return answer.status == 201
@@ -229,8 +233,12 @@ class Repository:
     def _authorized(self) -> Mapping[str, str]:
         return {"Authorization": self._authorization} if self._authorization else {}
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Answer:
-        """Sends a request that can be repeated: once more after a challenge, some times more while the registry is busy."""
+    def _send(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None,
+              scope: str = "") -> Answer:
+        """Sends a request that can be repeated: once more after a challenge, some times more while the registry is busy.
+
+        `scope` is what a token must be good for, where that is more than this repository.
+        """
         challenged = False
         for pause in self._pauses():
             answer = self._first(method, url, {**(headers or {}), **self._authorized()}, body)
@@ -239,7 +247,7 @@ class Repository:
                 header = answer.headers.get("WWW-Authenticate", "")
                 body_text = answer.read(ERROR_BYTES)
                 answer.release_conn()
-                self._authorization = self._answer(header, body_text)
+                self._authorization = self._answer(header, body_text, scope or self._scope)
                 answer = self._transport.send(self.endpoint, method, url, body=body,
                                               headers={**(headers or {}), **self._authorized()})
                 self._check_scope(answer)
@@ -276,11 +284,11 @@ class Repository:
             yield FIRST_PAUSE_S * 2 ** attempt
         yield None
 
-    def _answer(self, header: str, body: bytes) -> str:
+    def _answer(self, header: str, body: bytes, scope: str) -> str:
         """The Authorization header that answers a 401, or the error where we have nothing to answer with."""
         for one in challenges.parse(header):
             if one.scheme == "bearer":
-                return "Bearer " + self._tokens.get(self.endpoint, one, self._scope)
+                return "Bearer " + self._tokens.get(self.endpoint, one, scope)
             if one.scheme == "basic":
                 if not self._credentials.username:
                     raise errors.Unauthorized("no basic auth credentials")

@@ -18,7 +18,6 @@ from wherry import errors
 from wherry.oci import image as oci
 from wherry.oci.image import Descriptor, Manifest
 from wherry.record import Record
-from wherry.registry import failure
 from wherry.registry.client import Repository
 from wherry.registry.endpoint import endpoints
 from wherry.registry.progress import Progress, short

@@ -113,8 +113,9 @@ class Registries:
                 continue
             except errors.Unauthorized as problem:
                 url = f"{endpoint.url}/v2/"
-                said = f'Get "{url}": {REFUSED}' if problem.message == REFUSED else f"login attempt to {url} failed with status: 401 Unauthorized"
-                raise errors.Unauthorized(said) from problem
+                if problem.message == REFUSED:
+                    raise errors.Unauthorized(f'Get "{url}": {REFUSED}') from problem
+                raise errors.Unauthorized(f"login attempt to {url} failed with status: 401 Unauthorized") from problem
             return repository.identity_token()
         raise last or errors.Unavailable(f"no endpoint for {server}")
 

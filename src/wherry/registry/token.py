@@ -49,7 +49,7 @@ class Tokens:
         self._lock = threading.Lock()
 
     def get(self, endpoint: Endpoint, challenge: Challenge, scope: str) -> str:
-        """A token for `scope` (`repository:NAME:pull,push`).
+        """A token for `scope` (`repository:NAME:pull,push`, or several with spaces between).
 
         Raises Unauthorized, Forbidden or Unavailable as the realm answers.
         """
@@ -75,7 +75,8 @@ class Tokens:
             answer = self._transport.send(endpoint, "POST", realm, body=urllib.parse.urlencode(form).encode(),
                                           headers={"Content-Type": "application/x-www-form-urlencoded"})
         else:
-            query = [(name, value) for name, value in (("service", service), ("scope", scope)) if value]
+            query = [("service", service)] if service else []
+            query += [("scope", one) for one in scope.split()]
             headers = {}
             if who.username:
                 query += [("account", who.username), ("client_id", CLIENT_ID), ("offline_token", "true")]
