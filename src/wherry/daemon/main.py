@@ -16,6 +16,7 @@ from wherry.daemon import config
 from wherry.daemon.flags import SETTINGS
 from wherry.daemon.settings import places_of, settings
 from wherry.errors import WherryError
+from wherry.linux.cgroup.layout import usual_driver
 
 if TYPE_CHECKING:
     from wherry.cli.flags import Options
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
 
 def _settings(options: Options) -> Settings:
     given = config.of_flags(options)
-    return settings(config.read(options, places_of(given).config_file))
+    return settings(config.read(options, places_of(given).config_file), usual_driver())
 
 
 def _run(chosen: Settings, options: Options) -> int:

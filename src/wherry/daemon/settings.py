@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wherry.engine.options import EngineOptions, NetworkOptions, Runtime
+from wherry.engine.options import EngineOptions, NetworkOptions, Runtime, check_cgroup_parent
 from wherry.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
@@ -72,8 +72,11 @@ def places_of(values: Values) -> Places:
     return DOCKERS if values.get("drop-in") else OWN
 
 
-def settings(values: Values) -> Settings:
-    """The values' meaning. Raises InvalidArgument and Unsupported in dockerd's words, naming what is wrong."""
+def settings(values: Values, cgroup_driver: str = "cgroupfs") -> Settings:
+    """The values' meaning. `cgroup_driver` is this machine's, for when none is asked for.
+
+    Raises InvalidArgument and Unsupported in dockerd's words, naming what is wrong.
+    """
     places = places_of(values)
     level = str(values.get("log-level", "info"))
     if level not in LOG_LEVELS and level != "warning":
@@ -102,12 +105,12 @@ def settings(values: Values) -> Settings:
         on_demand_s=values.get("on-demand-seconds", 600) if values.get("on-demand") else None,
         oom_score_adjust=values.get("oom-score-adjust", 0),
         environment=proxies,
-        engine=_engine(values, places),
+        engine=_engine(values, places, cgroup_driver),
     )
 
 
-def _engine(values: Values, places: Places) -> EngineOptions:
-    driver, cgroup_driver = values.get("log-driver", "json-file"), "cgroupfs"
+def _engine(values: Values, places: Places, cgroup_driver: str) -> EngineOptions:
+    driver = values.get("log-driver", "json-file")
     if driver not in ("json-file", "none"):
         raise Unsupported(f"the log driver \"{driver}\" is not supported: json-file and none are")
     for text in values.get("exec-opt", ()):
@@ -117,6 +120,8 @@ def _engine(values: Values, places: Places) -> EngineOptions:
         if value not in ("cgroupfs", "systemd"):
             raise InvalidArgument(f"invalid native.cgroupdriver: {value}: must be cgroupfs or systemd")
         cgroup_driver = value
+    cgroup_parent = str(values.get("cgroup-parent") or "")
+    check_cgroup_parent(cgroup_parent, cgroup_driver)
     _one_of(values, "default-cgroupns-mode", ("", "host", "private"), "Default cgroup namespace mode ({}) is invalid. "
             "Use \"host\" or \"private\"")
     _one_of(values, "default-ipc-mode", ("private", "shareable"), "IPC mode is not supported: {}")
@@ -127,9 +132,9 @@ def _engine(values: Values, places: Places) -> EngineOptions:
     return EngineOptions(
         data_root=_absolute(values, "data-root", places.data_root),
         run_folder=_absolute(values, "exec-root", places.run_folder),
-        cgroup_parent=str(values.get("cgroup-parent") or ("system.slice" if cgroup_driver == "systemd"
-                                                          else places.cgroup_parent)),
+        cgroup_parent=cgroup_parent or ("system.slice" if cgroup_driver == "systemd" else places.cgroup_parent),
         cgroup_driver=cgroup_driver,
+        scope_prefix=places.cgroup_parent.strip("/"),
         cgroupns_mode=str(values.get("default-cgroupns-mode", "")),
         default_runtime=default_runtime,
         runtimes={BUILTIN_RUNTIME: Runtime(), **runtimes},

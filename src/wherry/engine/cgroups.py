@@ -83,5 +83,5 @@ def cgroups_path(container_id: str, host: HostConfig, options: EngineOptions) ->
     """Where a container's control group is, as the runtime-spec's `cgroupsPath`."""
     parent = host.cgroup_parent or options.cgroup_parent
     if options.cgroup_driver == "systemd":
-        return f"{parent if parent.endswith('.slice') else 'system.slice'}:wherry:{container_id}"
+        return f"{parent}:{options.scope_prefix}:{container_id}"
     return f"{parent.rstrip('/')}/{container_id}"

@@ -141,7 +141,7 @@ class Engine:
         # -- what one asks of containers
         self.attach = Attach(self.events)
         self.archive = Archive(pool, roots, self.layers, self.events)
-        self.stats = StatsRoom(pool, self.cgroups)
+        self.stats = StatsRoom(pool, self.cgroups, unified=facts.cgroup_version == "v2")
         self.top = Top(pool, self.cgroups, self.events)
         self.commits = Committer(pool=pool, images=self.images, image_store=image_store, layers=layers, containers=self.layers,
                                  events=self.events, lifecycle=self.lifecycle, change=apply_changes, clock_ns=time.time_ns)

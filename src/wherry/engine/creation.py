@@ -22,6 +22,7 @@ from wherry.engine.connections import planned
 from wherry.engine.container import Container
 from wherry.engine.merge import merged
 from wherry.engine.model import ContainerConfig
+from wherry.engine.options import check_cgroup_parent
 from wherry.engine.records import Record, timestamp
 from wherry.engine.spec.check import check_create
 from wherry.engine.spec.defaults import adapt
@@ -86,6 +87,7 @@ class Creator:
         _, dropped = supported(host, self._facts)  # asked first: the defaults leave out what this machine cannot limit
         host = self._host_defaults(host)
         warnings = (*dropped, *check_create(config, host, networking, self._facts))
+        check_cgroup_parent(host.cgroup_parent, self._options.cgroup_driver)
         restart.check(host.restart_policy, auto_remove=host.auto_remove)
         container_id = naming.new_id()
         points = mounts.plan(config, host, self._mounts_of)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from wherry.errors import InvalidArgument
+
 
 class Runtime(msgspec.Struct, frozen=True):
     """An OCI runtime by name. An empty path is the one in this house, run without another program."""
@@ -39,6 +41,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     run_folder: str = "/run/wherry"
     cgroup_parent: str = "/wherry"
     cgroup_driver: str = "cgroupfs"  # or "systemd"
+    scope_prefix: str = "wherry"  # systemd's scopes are `<prefix>-<id>.scope`
     cgroupns_mode: str = ""  # empty: host on cgroup v1, private on v2
     # The runtime in this house goes by the name that dockerd knows, so that either daemon starts the other's containers.
     default_runtime: str = "runc"
@@ -64,3 +67,9 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_downloads: int = 3
     max_concurrent_uploads: int = 5
     network: NetworkOptions = NetworkOptions()
+
+
+def check_cgroup_parent(parent: str, driver: str) -> None:
+    """Raises InvalidArgument, in dockerd's words, for a parent that systemd cannot have; empty means the default one."""
+    if parent and driver == "systemd" and not (parent.endswith(".slice") and len(parent) > len(".slice")):
+        raise InvalidArgument('cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"')

@@ -23,9 +23,10 @@ _NET_COLUMNS = (0, 1, 2, 3, 8, 9, 10, 11)  # of /proc/<pid>/net/dev, proc(5)
 
 
 class StatsRoom:
-    """Asks what containers use."""
+    """Asks what containers use. `unified`: on cgroup v2, where dockerd tells less than on v1, and clients know it by that."""
 
-    def __init__(self, pool: Pool, cgroups: Cgroups) -> None:
+    def __init__(self, pool: Pool, cgroups: Cgroups, *, unified: bool) -> None:
+        self._unified = unified
         self._pool = pool
         self._cgroups = cgroups
 
@@ -64,9 +65,9 @@ class StatsRoom:
             **_empty(container),
             "read": timestamp(time.time_ns()),
             "pids_stats": {"current": stats.pids.current, **({"limit": stats.pids.limit} if stats.pids.limit else {})},
-            "blkio_stats": _blkio(stats),
+            "blkio_stats": _blkio_v2(stats) if self._unified else _blkio(stats),
             "cpu_stats": _cpu(stats),
-            "memory_stats": _memory(stats),
+            "memory_stats": _memory(stats, unified=self._unified),
             **networks(f"/proc/{pid}/net/dev", container),
         }
 
@@ -95,13 +96,13 @@ def _cpu(stats: Stats) -> dict[str, Any]:
                                 "throttled_time": stats.cpu.throttled_ns}}
 
 
-def _memory(stats: Stats) -> dict[str, Any]:
+def _memory(stats: Stats, *, unified: bool) -> dict[str, Any]:
     usage, total = stats.memory.usage, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     shown: dict[str, Any] = {"usage": usage.usage}
-    if usage.max_usage:
+    if usage.max_usage and not unified:
         shown["max_usage"] = usage.max_usage
-    if usage.failcnt:
-        shown["failcnt"] = usage.failcnt
+    if failures := stats.memory.out_of_memory if unified else usage.failcnt:
+        shown["failcnt"] = failures
     return {**shown, "stats": dict(stats.memory.stat), "limit": min(usage.limit or total, total)}
 
 
@@ -121,6 +122,12 @@ def _blkio(stats: Stats | None) -> dict[str, Any]:
         "io_time_recursive": _entries(blkio.time),
         "sectors_recursive": _entries(blkio.sectors),
     }
+
+
+def _blkio_v2(stats: Stats) -> dict[str, Any]:
+    """Bytes read and written; on v2 dockerd has no other counters, and writes the operations small."""
+    used = [one.replace(op=one.op.lower()) for one in stats.blkio.service_bytes if one.op in ("Read", "Write")]
+    return {**_blkio(None), "io_service_bytes_recursive": _entries(tuple(used)) or None}
 
 
 def _entries(entries: tuple[BlkioEntry, ...]) -> list[dict[str, Any]]:

@@ -103,6 +103,19 @@ def test_the_file_and_the_flags_come_together(tmp_path: Path) -> None:
     assert (engine.cgroup_driver, engine.cgroup_parent) == ("systemd", "system.slice")
 
 
+def test_the_machine_s_cgroup_driver_is_taken_where_none_is_asked_for() -> None:
+    def engine(*words: str, machine: str) -> tuple[str, str, str]:
+        options, _ = parse([one.flag for one in SETTINGS], list(words))
+        found = settings(config.read(options, "/nonexistent/daemon.json"), machine).engine
+        return found.cgroup_driver, found.cgroup_parent, found.scope_prefix
+
+    assert engine(machine="systemd") == ("systemd", "system.slice", "wherry")
+    assert engine("--drop-in", "--cgroup-parent", "a-b.slice", machine="systemd") == ("systemd", "a-b.slice", "docker")
+    assert engine("--exec-opt", "native.cgroupdriver=cgroupfs", machine="systemd")[:2] == ("cgroupfs", "/wherry")
+    with pytest.raises(InvalidArgument, match="should be a valid slice"):
+        engine("--cgroup-parent", "/mine", machine="systemd")
+
+
 @pytest.mark.parametrize(("arguments", "file", "message"), [
     ([], {"foo": 1, "bar": 2}, "the following directives don't match any configuration option: bar, foo"),
     (["--debug", "--label", "x=y"], {"debug": True, "labels": ["a=b"]},

@@ -5,6 +5,8 @@ Sources: cgroups(7), `/proc/self/mountinfo` in proc_pid_mountinfo(5), `/proc/sel
 
 from __future__ import annotations
 
+import os
+
 from wherry.errors import InvalidArgument, Unsupported
 from wherry.record import Record
 
@@ -69,6 +71,22 @@ def read_layout(mountinfo: str | None = None, own: str | None = None) -> Layout:
     if unified:
         return Layout(kind="v2", unified=unified)
     raise Unsupported("no cgroup hierarchy is mounted: wherry needs /sys/fs/cgroup, as cgroup2 or with v1 controllers")
+
+
+def usual_driver() -> str:
+    """What makes a container's cgroup where nobody says: "systemd" where it is process 1 on v2 and can be asked, else "cgroupfs".
+
+    On v2 a cgroup has one owner, and systemd owns the tree where it runs; dockerd chooses so too.
+    """
+    try:
+        unified = read_layout().kind == "v2"
+    except Unsupported:
+        unified = False
+    if not unified or not os.path.isdir("/run/systemd/system"):
+        return "cgroupfs"
+    from wherry.linux.cgroup.systemd import SYSTEM_BUS
+
+    return "systemd" if os.path.exists(SYSTEM_BUS) else "cgroupfs"
 
 
 def _place(hierarchy: Hierarchy, path: str) -> str:

@@ -33,7 +33,10 @@ class MemoryData(Record):
 
 
 class MemoryStats(Record):
-    """`stat` is the kernel's `memory.stat`; `swap` counts memory and swap together, as v1 does."""
+    """`stat` is the kernel's `memory.stat`; `swap` counts memory and swap together, as v1 does.
+
+    `out_of_memory` is how often there was none left (v2 only).
+    """
 
     usage: MemoryData = MemoryData()
     swap: MemoryData = MemoryData()
@@ -42,6 +45,7 @@ class MemoryStats(Record):
     cache: int = 0
     use_hierarchy: bool = False
     stat: tuple[tuple[str, int], ...] = ()
+    out_of_memory: int = 0
 
 
 class PidsStats(Record):
