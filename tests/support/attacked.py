@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from containers_by_api import Api
 from wherry.runtime.commands.spec import example
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wherryd_box import Wherryd
 
 RUNC = Path(__file__).resolve().parents[2] / "bin/wherry-runc"
@@ -33,12 +36,12 @@ class Attack:
     args: tuple[str, ...]
     links: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    binds: tuple[str, ...] = ()  # source:destination
+    binds: tuple[str, ...] = ()  # source:destination[:ro]
     cwd: str = "/"
     terminal: bool = False
     sysctls: dict[str, str] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
-    capabilities: tuple[str, ...] = ()  # more than the example's; without the filter of system calls
+    capabilities: tuple[str, ...] = ()  # more than the usual ones
 
 
 class Cold:
@@ -57,6 +60,24 @@ class Cold:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=END_S, check=False)
         assert not os.path.isdir(self.root) or os.listdir(self.root) == []
         return done.returncode, done.stdout.decode(errors="replace").replace('\\"', '"')
+
+    @contextlib.contextmanager
+    def running(self, attack: Attack) -> Iterator[None]:
+        """A container that runs for the length of the block, for `exec`."""
+        self.prepare(attack)
+        self._call("run", "-d", "-b", str(self.bundle), "attack")
+        try:
+            yield
+        finally:
+            self._call("delete", "--force", "attack")
+
+    def exec(self, *command: str) -> int:
+        """Runs a command in the container; its status."""
+        return self._call("exec", "attack", *command, check=False)
+
+    def _call(self, *arguments: str, check: bool = True) -> int:
+        return subprocess.run([str(RUNC), "--root", self.root, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, timeout=END_S, check=check).returncode
 
     def prepare(self, attack: Attack) -> None:
         """Writes the bundle."""
@@ -82,8 +103,8 @@ class Cold:
         document["root"]["readonly"] = False
         linux["sysctl"] = attack.sysctls
         linux["cgroupsPath"] = f"/wherry-attacked/{os.getpid()}"
-        binds = {destination: {"source": source, "destination": destination, "type": "bind", "options": ["rbind"]}
-                 for source, destination in (bind.split(":") for bind in attack.binds)}
+        binds = {destination: {"source": source, "destination": destination, "type": "bind", "options": ["rbind", *rest]}
+                 for source, destination, *rest in (bind.split(":") for bind in attack.binds)}
         document["mounts"] = [binds.pop(one["destination"], one) for one in document["mounts"]]
         document["mounts"] += binds.values()
         (self.bundle / "config.json").write_text(json.dumps(document))

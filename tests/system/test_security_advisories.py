@@ -258,3 +258,37 @@ def test_the_socket_is_for_root_and_its_group(engine: Engine) -> None:
     found = os.stat(engine.daemon.path)
     assert found.st_mode & 0o777 == 0o660
     assert found.st_uid == 0
+
+
+def test_a_device_that_was_not_given_cannot_be_opened(way: Cold | Engine) -> None:
+    """With CAP_MKNOD a node of it can be made; the cgroup closes it: a disk, the kernel's memory and messages."""
+    script = ("cd /tmp; for i in 'b 8 0' 'b 7 0' 'c 1 1' 'c 1 11' 'c 10 232'; do mknod x $i && dd if=x of=/dev/null count=1 2>&1 | "
+              "grep -q 'Operation not permitted' || echo open $i; rm x; done; mknod x c 1 5 && dd if=x of=/dev/null count=1 2>/dev/null && echo zero")
+    assert way.run(Attack(args=("sh", "-c", script), capabilities=("CAP_MKNOD",))) == (0, "zero\n")
+
+
+def test_of_kernel_settings_nothing_is_to_be_written(way: Cold | Engine) -> None:
+    """What belongs to the host is read-only or not there; one's own limits of the process can be read."""
+    script = ("for i in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/irq/default_smp_affinity /sys/kernel/uevent_helper "
+              "/sys/power/state; do test -e $i && (echo x >$i) 2>/dev/null && echo written $i; done; "
+              "mount -o remount,rw /proc/sys 2>/dev/null && echo remounted; head -n1 /proc/self/limits | cut -c1-5")
+    before = CORE_PATTERN.read_text()
+    assert way.run(Attack(args=("sh", "-c", script))) == (0, "Limit\n")
+    assert CORE_PATTERN.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", ".", "-x", "a\\b"])
+def test_a_name_is_no_path(engine: Engine, name: str) -> None:
+    """Of containers and volumes: both are names of folders below the data root, or could be taken for one."""
+    before = sorted(os.listdir(engine.daemon.data_root))
+    for path, body in (("/volumes/create", {"Name": name}), (f"/containers/create?name={name}", {"Image": "busybox"}),
+                       ("/containers/create", {"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "volume", "Source": name, "Target": "/v"}]}})):
+        status, answer = engine.daemon.request("POST", path, body)
+        assert status == 400, (path, answer)
+    assert engine.daemon.request("POST", "/volumes/create", {"Name": "a_name.of-its_own"})[0] == 201
+    assert sorted(os.listdir(engine.daemon.data_root)) == before
+
+
+def test_keys_are_not_listed(way: Cold | Engine) -> None:
+    """/proc/keys would list those of the host."""
+    assert way.run(Attack(args=("sh", "-c", "wc -c </proc/keys; grep -c ^Name: /proc/self/status"))) == (0, "0\n1\n")
