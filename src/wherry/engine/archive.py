@@ -211,7 +211,7 @@ def _rules(folder: int, owner: User | None, *, no_overwrite: bool) -> Callable[[
 
 def _check_kind(folder: int, entry: Entry) -> None:
     try:
-        fd = open_in_root(folder, entry.name, os.O_PATH | os.O_NOFOLLOW)
+        fd = open_in_root(folder, entry.name.rstrip("/"), os.O_PATH | os.O_NOFOLLOW)
     except OSError:
         return
     try:

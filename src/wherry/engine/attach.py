@@ -40,11 +40,14 @@ class Attach:
     def __init__(self, events: Events) -> None:
         self._events = events
 
-    def check(self, container: Container, options: AttachOptions) -> bytes:
-        """The detach keys. Raises InvalidArgument, and Conflict for a state in which nobody can attach."""
+    def check(self, container: Container, options: AttachOptions, reference: str = "") -> bytes:
+        """The detach keys. Raises InvalidArgument, and Conflict for a state in which nobody can attach.
+
+        `reference` is what the client calls the container: Docker repeats it when the container is paused.
+        """
         keys = detachkeys.parse(options.detach_keys)
         if container.state.status == "paused":
-            raise Conflict(f"Container {container.id} is paused, unpause the container before attach")
+            raise Conflict(f"container {reference or container.id} is paused, unpause the container before attach")
         if container.state.status == "restarting":
             raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
         if container.state.status in ("removing", "dead"):

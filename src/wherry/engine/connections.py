@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 STATE = "network.json"
 WITHOUT_NETWORK = ("host", "none")
 INSIDE_TIMEOUT_S = 10.0
+LAST_PORT = 65535
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -197,8 +198,9 @@ class Connections:
 def planned(record: Record, host: HostConfig, networking: NetworkingConfig | None, version: tuple[int, int]) -> NetworkRecord:
     """The networks that a new container is to be in, by name; nothing is looked up. Raises InvalidArgument.
 
-    Before 1.44 a container is created in one network at most.
+    Published ports that are none are refused too. Before 1.44 a container is created in one network at most.
     """
+    port_requests(record, host)
     mode = host.network_mode
     given = (networking.endpoints_config if networking else None) or {}
     asked = {name: settings or EndpointSettings() for name, settings in given.items()}
@@ -248,9 +250,9 @@ def port_requests(record: Record, host: HostConfig) -> tuple[PortRequest, ...]:
     for key, wanted in bindings.items():
         number, protocol_name = _port(key)
         for one in wanted or (PortBinding(),):
-            first, _, last = one.host_port.partition("-")
+            first, last = _range(one.host_port)
             asked.append(PortRequest(container_port=number, protocol=protocol_name, host_ip=one.host_ip,
-                                     host_port=_number(first), host_port_end=_number(last)))
+                                     host_port=first, host_port_end=last))
     if host.publish_all_ports:
         for key in record.config.exposed_ports or {}:
             if key not in bindings:
@@ -343,12 +345,15 @@ def _gateway_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
 
 def _port(text: str) -> tuple[int, str]:
     number, _, protocol_name = text.partition("/")
-    if not 0 < _number(number) < 65536:
-        raise InvalidArgument(f"invalid port specification: {text!r}")
+    if not number.isdecimal() or not 0 < int(number) <= LAST_PORT:
+        raise InvalidArgument(f'invalid port specification: "{number}"')
     return int(number), (protocol_name or "tcp").lower()
 
 
-def _number(text: str) -> int:
-    if text and not text.isdecimal():
-        raise InvalidArgument(f"invalid port specification: {text!r}")
-    return int(text or 0)
+def _range(text: str) -> tuple[int, int]:
+    """`8000`, `8000-8010` or nothing: the first and the last port, 0 for one that is not said."""
+    first, dash, last = text.partition("-")
+    numbers = [first, last] if dash else [first] if first else []
+    if not all(one.isdecimal() and int(one) <= LAST_PORT for one in numbers) or (dash and int(last) < int(first)):
+        raise InvalidArgument(f'invalid port specification: "{text}"')
+    return int(first or 0), int(last or 0)

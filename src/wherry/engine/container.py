@@ -85,9 +85,9 @@ class Container:
         """What its events say of it: labels, image, name, and what the event adds."""
         return {**(self.record.config.labels or {}), "image": self.record.config.image, "name": self.name, **more}
 
-    def require_shim(self) -> Shim:
-        """The shim of a running, not paused container. Raises Conflict."""
-        require_running(self.id, self.state)
+    def require_shim(self, reference: str = "") -> Shim:
+        """The shim of a running, not paused container (see `states.require_running`). Raises Conflict."""
+        require_running(self.id, self.state, reference)
         if self.shim is None:
             raise AssertionError(f"container {self.id} runs without a shim")
         return self.shim

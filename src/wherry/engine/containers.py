@@ -32,13 +32,15 @@ class Containers:
     def find(self, reference: str) -> Container:
         """A container by full id, name (with or without leading slash) or unique id prefix, as Docker looks it up.
 
-        Raises NotFound («No such container: X») and InvalidArgument for a prefix that several ids share.
+        Raises NotFound («No such container: X»), and InvalidArgument for nothing and for a prefix that several ids share.
         """
+        if not reference:
+            raise InvalidArgument('invalid name or ID supplied: ""')
         if found := self._by_id.get(reference):
             return found
         if found := self._by_id.get(self._names.get("/" + reference.removeprefix("/"), "")):
             return found
-        matching = [one for id_, one in self._by_id.items() if reference and id_.startswith(reference)]
+        matching = [one for id_, one in self._by_id.items() if id_.startswith(reference)]
         if len(matching) > 1:
             raise InvalidArgument(f"multiple IDs found with provided prefix: {reference}")
         if not matching:

@@ -8,8 +8,11 @@ from wherry.shim.protocol import DETACH_KEYS
 _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
-def parse(text: str) -> bytes:
-    """The bytes of the keys; an empty text is the default. Raises InvalidArgument in Docker's words."""
+def parse(text: str, called: str = "detach") -> bytes:
+    """The bytes of the keys; an empty text is the default. Raises InvalidArgument in Docker's words.
+
+    They are `called` detach keys, and escape keys by exec.
+    """
     if not text:
         return DETACH_KEYS
     keys = bytearray()
@@ -20,5 +23,5 @@ def parse(text: str) -> bytes:
         elif key.startswith("ctrl-") and len(name) == 1 and name.lower() in _CONTROL:
             keys.append(_CONTROL.index(name.lower()))
         else:
-            raise InvalidArgument(f"Invalid detach keys ({text}) provided")
+            raise InvalidArgument(f"Invalid {called} keys ({text}) provided")
     return bytes(keys)

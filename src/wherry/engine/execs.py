@@ -42,7 +42,7 @@ class Exec:
         self.id = secrets.token_hex(32)
         self.container = container
         self.request = request
-        self.detach_keys = detachkeys.parse(request.detach_keys)
+        self.detach_keys = detachkeys.parse(request.detach_keys, called="escape")
         self.pid = 0
         self.started = False
         self.running = False
@@ -90,9 +90,9 @@ class Execs:
         self._roots = roots
         self._by_id: dict[str, Exec] = {}
 
-    def create(self, container: Container, request: ExecRequest) -> Exec:
-        """Notes a command. Raises InvalidArgument without one, Conflict unless the container runs."""
-        container.require_shim()
+    def create(self, container: Container, request: ExecRequest, reference: str = "") -> Exec:
+        """Notes a command. Raises InvalidArgument without one, Conflict (which may say `reference`) unless the container runs."""
+        container.require_shim(reference)
         if not request.cmd or not request.cmd[0]:
             raise InvalidArgument("No exec command specified")
         one = Exec(container, request)

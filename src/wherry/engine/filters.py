@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wherry.engine.moments import parse_moment
 from wherry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ class Filters:
         if not truth and not falsehood:
             raise InvalidArgument(f"invalid filter '{name}=[{' '.join(self.values(name))}]'")
         return truth
+
+    def until(self) -> int | None:
+        """The moment (nanoseconds) that prunes take, None when absent. Raises InvalidArgument for several or none."""
+        given = self.values("until")
+        if len(given) > 1:
+            raise InvalidArgument("more than one until filter specified")
+        return parse_moment(given[0]) if given else None
 
     def is_exact_or_absent(self, name: str, value: str) -> bool:
         """Whether one of the values is exactly this one, or none is given."""

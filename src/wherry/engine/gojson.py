@@ -27,7 +27,8 @@ def decode(body: bytes, kind: type[M]) -> M:
     try:
         raw = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidArgument(f"invalid JSON: {str(error).removeprefix('JSON is malformed: ')}") from error
+        reason = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "unexpected EOF")
+        raise InvalidArgument(f"invalid JSON: {reason}") from error
     return convert(raw, kind)
 
 

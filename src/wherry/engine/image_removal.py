@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wherry.engine.moments import parse_moment
 from wherry.engine.records import NEVER, nanoseconds
 from wherry.errors import Conflict, NotFound
 from wherry.oci.reference import parse_reference
@@ -148,7 +147,7 @@ class ImageRemoval:
         """Removes images without a tag (`dangling=false`: without a container); what went, and the bytes won."""
         filters.check(PRUNE_FILTERS)
         dangling = filters.boolean("dangling", True)
-        until = min((parse_moment(text) for text in filters.values("until")), default=None)
+        until = filters.until()
         sizes = {layer.chain_id: layer.size_bytes for layer in self._layers.list()}
         removed: list[Removed] = []
         for image in self._images.list():

@@ -143,7 +143,7 @@ class Lifecycle:
             if old == "/" + name.removeprefix("/"):
                 raise InvalidArgument("Renaming a container with the same name as its current name")
             try:
-                new = naming.check_name(name)
+                new = naming.check_name("/" + name.removeprefix("/"))
                 self._containers.reserve(new, container.id)
             except (Conflict, InvalidArgument) as error:
                 raise type(error)(f"Error when allocating new name: {error.message}") from error

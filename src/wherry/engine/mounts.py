@@ -65,9 +65,10 @@ def parse_volumes_from(text: str) -> tuple[str, str]:
     """`container[:mode]` → (container, mode). Raises InvalidArgument."""
     reference, colon, mode = text.partition(":")
     if not reference:
-        raise InvalidArgument(f'malformed volume specification "{text}"')
+        raise InvalidArgument("volumes-from specification cannot be an empty string" if not text
+                              else f'malformed volume specification "{text}"')
     if colon and not all(word in ("ro", "rw", "z", "Z") for word in mode.split(",")):
-        raise InvalidArgument(f"invalid mode for volumes-from: {mode}")
+        raise InvalidArgument(f"invalid mode: {mode}")
     return reference, "ro" if "ro" in mode.split(",") else mode
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wherry.engine.moments import parse_moment
 from wherry.engine.records import nanoseconds
 from wherry.errors import Forbidden, InvalidArgument, WherryError
 from wherry.network.inspect import network_resource
@@ -74,7 +73,7 @@ class Networks:
     async def prune(self, filters: Filters) -> list[str]:
         """Removes the networks that no running container is on; their names."""
         filters.check(PRUNE_FILTERS)
-        until = min((parse_moment(text) for text in filters.values("until")), default=None)
+        until = filters.until()
         removed = []
         for network in self._controller.networks():
             labels = dict(network.labels)

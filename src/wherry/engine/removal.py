@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from wherry.engine import mounts, states
 from wherry.engine.container import Ended
-from wherry.engine.moments import parse_moment
 from wherry.errors import Conflict, Internal, NotFound, WherryError
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Removal:
     async def prune(self, filters: Filters) -> tuple[list[str], int]:
         """Removes all that do not run; their ids and the bytes won. Raises InvalidArgument for filters it does not know."""
         filters.check(PRUNE_FILTERS)
-        until = min((parse_moment(text) for text in filters.values("until")), default=None)
+        until = filters.until()
         removed, won = [], 0
         for container in self._containers:
             labels = container.record.config.labels or {}

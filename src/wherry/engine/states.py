@@ -98,10 +98,13 @@ def _cannot_remove(container_id: str, status: Status) -> WherryError:
     return Conflict(f"You cannot remove a {status} container {container_id}. {advice}")
 
 
-def require_running(container_id: str, state: State) -> None:
-    """Raises Conflict unless the container's processes run and are not frozen (what exec needs)."""
+def require_running(container_id: str, state: State, reference: str = "") -> None:
+    """Raises Conflict unless the container's processes run and are not frozen (what exec needs).
+
+    `reference` is what the client calls the container: Docker repeats it when it is paused, and only then.
+    """
     if state.status == "paused":
-        raise Conflict(f"Container {container_id} is paused, unpause the container before exec")
+        raise Conflict(f"Container {reference or container_id} is paused, unpause the container before exec")
     if state.status == "restarting":
         raise Conflict(f"Container {container_id} is restarting, wait until the container is running")
     if state.status != "running":

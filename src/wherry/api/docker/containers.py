@@ -17,7 +17,7 @@ from wherry.engine.lifecycle import updated
 from wherry.engine.listing import ListRequest
 from wherry.engine.model import ContainerConfig, CreateRequest, HostConfig, UpdateRequest
 from wherry.engine.moments import parse_moment
-from wherry.engine.spec.limits import check_limits
+from wherry.engine.spec.limits import check_limits, supported
 from wherry.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from wherry.oci.platform import parse_platform
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wherry.engine.container import Container
 
 TAR = "application/x-tar"
+LONGEST_EMPTY_BODY = 7  # bytes that old clients may send for nothing at all, as dockerd counts
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -180,6 +181,9 @@ class Containers:
         """Lets it run. A body is refused: HostConfig belongs to create."""
         if request.query.text("checkpoint"):
             raise Unsupported("checkpoints of containers are not supported")
+        if len(await request.body.read()) > LONGEST_EMPTY_BODY:
+            raise InvalidArgument(
+                "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")
         await self._engine.lifecycle.start(self._find(request))
         return Response(204)
 
@@ -195,7 +199,12 @@ class Containers:
 
     async def kill(self, request: Request) -> Answer:
         """Sends a signal."""
-        await self._engine.lifecycle.kill(self._find(request), request.query.text("signal"), reference=request.parameters["id"])
+        reference = request.parameters["id"]
+        try:
+            container = self._find(request)
+        except NotFound as error:
+            raise NotFound(f"Cannot kill container: {reference}: {error}") from error
+        await self._engine.lifecycle.kill(container, request.query.text("signal"), reference=reference)
         return Response(204)
 
     async def pause(self, request: Request) -> Answer:
@@ -216,8 +225,10 @@ class Containers:
     async def update(self, request: Request) -> Answer:
         """Changes its limits and its restart policy."""
         container, body = self._find(request), await request.json(UpdateRequest)
+        check_limits(body, self._engine.facts)  # what is asked for must make sense by itself first
         host = updated(container.host, body)
         warnings = check_limits(host, self._engine.facts)
+        host, _ = supported(host, self._engine.facts)
         await self._engine.lifecycle.update(container, host)
         return Response.json({"Warnings": list(warnings) or None})
 
@@ -258,7 +269,7 @@ class Containers:
         return self._hijack(request, container, options, websocket=True)
 
     def _hijack(self, request: Request, container: Container, options: AttachOptions, *, websocket: bool) -> Hijack:
-        self._engine.attach.check(container, options)
+        self._engine.attach.check(container, options, request.parameters["id"])
 
         async def take(connection: Upgraded) -> None:
             await self._engine.attach.attach(container, options, connection.fd, connection.early, multiplex=not websocket)

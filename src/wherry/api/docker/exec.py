@@ -39,7 +39,7 @@ class Execs:
         """Notes a command."""
         container = self._engine.containers.find(request.parameters["id"])
         body = await request.json(ExecRequest)
-        return Response.json({"Id": self._engine.execs.create(container, body).id}, 201)
+        return Response.json({"Id": self._engine.execs.create(container, body, request.parameters["id"]).id}, 201)
 
     async def start(self, request: Request) -> Answer:
         """Runs it, with its streams on this connection or in the background."""

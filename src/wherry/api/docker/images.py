@@ -213,6 +213,8 @@ class Images:
                 raise InvalidArgument("neither \"fromImage\" nor \"fromSrc\" is given")
             raise Unsupported("importing from a URL is not supported: send the tar as the body, with fromSrc=-")
         reference = named(query.text("repo"), query.text("tag")).with_default_tag() if query.text("repo") else None
+        if reference is not None and reference.digest:
+            raise InvalidArgument("cannot import digest reference")
         config = import_config(query.texts("changes"))
         lines = Lines()
 

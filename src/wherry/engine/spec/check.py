@@ -7,6 +7,7 @@ ports (`engine.connections`), restart policies (`engine.restart`), names, images
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 from wherry.engine.spec.capabilities import normalize
@@ -31,8 +32,8 @@ def check_create(
     config: ContainerConfig, host: HostConfig, networking: NetworkingConfig | None, facts: Facts,
 ) -> tuple[str, ...]:
     """Refuses or gives the warnings for the client. `config` has the image's settings merged in."""
-    for check in (_config, _health, _not_done, _modes, _shared_network, _security, _sysctls, _ulimits, _devices, _tmpfs,
-                  _numbers):
+    for check in (_config, _health, _not_done, _modes, _shared_network, _extra_hosts, _security, _sysctls, _ulimits, _devices,
+                  _tmpfs, _numbers):
         check(config, host, networking, facts)
     warnings = check_limits(host, facts)
     if host.network_mode == "host" and host.port_bindings:
@@ -122,6 +123,18 @@ def _shared_network(config: ContainerConfig, host: HostConfig, _networking: Netw
     ):
         if given:
             raise InvalidArgument(f"conflicting options: {message}")
+
+
+def _extra_hosts(_config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, _facts: Facts) -> None:
+    for text in host.extra_hosts or ():
+        name, colon, address = text.partition(":")
+        if not name or not colon:
+            raise InvalidArgument(f'bad format for add-host: "{text}"')
+        if address != "host-gateway":
+            try:
+                ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+            except ValueError:
+                raise InvalidArgument(f'invalid IP address in add-host: "{address}"') from None
 
 
 def _security(_config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, facts: Facts) -> None:
