@@ -102,7 +102,35 @@ def resource_properties(resources: Mapping[str, Any], unified: bool) -> list[Pro
         found.append(("TasksMax", ("t", limit if limit > 0 else INFINITY)))
     if weight := (resources.get("blockIO") or {}).get("weight"):
         found.append(("IOWeight", ("t", io_weight_from_blkio(weight))) if unified else ("BlockIOWeight", ("t", weight)))
+    return found + _file_properties(resources.get("unified") or {}) if unified else found
+
+
+_FILES = {"memory.min": "MemoryMin", "memory.low": "MemoryLow", "memory.high": "MemoryHigh", "memory.max": "MemoryMax",
+          "memory.swap.max": "MemorySwapMax", "pids.max": "TasksMax", "cpu.weight": "CPUWeight"}
+_LISTS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
+
+
+def _file_properties(files: Mapping[str, str]) -> list[Property]:
+    """`unified`, where systemd has a word for the file; the last property of a name wins, as the file does."""
+    found: list[Property] = []
+    for file, text in files.items():
+        if file in _FILES:
+            found.append((_FILES[file], ("t", _file_number(file, text))))
+        elif file in _LISTS:
+            found.append((_LISTS[file], ("ay", bitmask(text))))
+        elif file == "cpu.max":
+            quota, _, period = text.strip().partition(" ")
+            period_us = _file_number(file, period) if period else DEFAULT_PERIOD_US
+            per_second = INFINITY if quota == "max" else _per_second(_file_number(file, quota), period_us)
+            found += [("CPUQuotaPeriodUSec", ("t", period_us)), ("CPUQuotaPerSecUSec", ("t", per_second))]
     return found
+
+
+def _file_number(file: str, text: str) -> int:
+    try:
+        return INFINITY if text.strip() == "max" else int(text)
+    except ValueError:
+        raise InvalidArgument(f"unified resource {file!r} value conversion error: {text!r}") from None
 
 
 def _per_second(quota_us: int, period_us: int) -> int:

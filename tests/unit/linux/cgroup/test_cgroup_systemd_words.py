@@ -71,6 +71,17 @@ def test_the_limits_in_systemds_words():
         bitmask("a-b")
 
 
+def test_the_files_of_unified_in_systemds_words():
+    files = {"memory.high": "4096", "pids.max": "max", "cpu.max": "25000 50000", "cpuset.cpus": "0-1", "io.latency": "x"}
+    assert resource_properties({"pids": {"limit": 5}, "unified": files}, unified=True) == [
+        ("TasksMax", ("t", 5)), ("MemoryHigh", ("t", 4096)), ("TasksMax", ("t", 2**64 - 1)), ("CPUQuotaPeriodUSec", ("t", 50000)),
+        ("CPUQuotaPerSecUSec", ("t", 500000)), ("AllowedCPUs", ("ay", [3]))]
+    assert resource_properties({"unified": {"cpu.max": "max"}}, unified=True)[1] == ("CPUQuotaPerSecUSec", ("t", 2**64 - 1))
+    assert resource_properties({"unified": files}, unified=False) == []
+    with pytest.raises(InvalidArgument, match=r"'memory.high' value conversion error: 'lots'"):
+        resource_properties({"unified": {"memory.high": "lots"}}, unified=True)
+
+
 def test_the_devices_in_systemds_words():
     rules = [{"allow": False, "access": "rwm"},
              {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"},
