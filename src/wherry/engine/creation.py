@@ -81,12 +81,17 @@ class Creator:
         """
         self._afterwards.busy()
         self._expect_start()
-        image = self._images.find(config.image, platform) if config.image else None
+        try:
+            image = self._images.find(config.image, platform) if config.image else None
+        except NotFound:
+            check_create(config, host, networking, self._facts)  # dockerd looks at the options first; here only where it is told
+            raise
         chain_id = image.config.chain_id if image else ""
         config = merged(config, self._images.container_config(image) if image else ContainerConfig())
         _, dropped = supported(host, self._facts)  # asked first: the defaults leave out what this machine cannot limit
         host = self._host_defaults(host)
         warnings = (*dropped, *check_create(config, host, networking, self._facts))
+        self._check_shared(host)
         check_cgroup_parent(host.cgroup_parent, self._options.cgroup_driver)
         restart.check(host.restart_policy, auto_remove=host.auto_remove)
         container_id = naming.new_id()
@@ -133,6 +138,16 @@ class Creator:
             self._layers.remove(record.id)
             shutil.rmtree(self._records.place(record.id), ignore_errors=True)
             raise
+
+    def _check_shared(self, host: HostConfig) -> None:
+        """The containers whose namespaces are to be shared exist. Raises InvalidArgument, as dockerd does."""
+        for mode in (host.ipc_mode, host.pid_mode):
+            kind, _, reference = mode.partition(":")
+            if kind == "container":
+                try:
+                    self._containers.find(reference)
+                except NotFound as error:
+                    raise InvalidArgument(error.message) from error
 
     def _mounts_of(self, reference: str) -> Mapping[str, MountRecord]:
         points: MountPoints = self._containers.find(reference).record.mount_points or {}
