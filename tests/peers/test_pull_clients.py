@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import busybox_image
 import pytest
 from clients import CLIENTS, WHERRY
-from docker_registry import SECRET, serve
+from registry_lab import CLOSED, LAYER_BYTES, OPEN, TOKENS, put_manifest, raw_manifest, registries
 from slow_proxy import slow_proxy
 from terminal_lab import Terminal
 from token_server import TokenServer, token_server
@@ -30,19 +27,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.net,
               pytest.mark.skipif(shutil.which("docker-registry") is None, reason="needs docker-registry"),
               pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")]
-OPEN, CLOSED, TOKENS = "127.0.0.1:5057", "127.0.0.1:5058", "127.0.0.1:5059"
 NOTHING = "sha256:" + "0" * 64
-LAYER_BYTES = 1_500_000
-ALONE = ("--bridge=none", "--iptables=false")  # for daemons beside the module's
+ALONE = ("--bridge=none", "--iptables=false")  # some tests have a daemon of their own beside the module's
 each_client = pytest.mark.parametrize("client", CLIENTS)
-
-
-def layer(name: str) -> bytes:
-    """A layer of a file that no compression makes smaller."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        busybox_image._add(tar, name, b"".join(hashlib.sha256(f"{name}{number}".encode()).digest() for number in range(LAYER_BYTES // 32)))
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +47,13 @@ def tokens(folder: Path) -> Iterator[TokenServer]:
 
 @pytest.fixture(scope="module")
 def registry(folder: Path, tokens: TokenServer) -> Iterator[Path]:
-    running = [serve(folder, OPEN), serve(folder, CLOSED, f"ann:{SECRET}\n"), serve(folder, TOKENS, auth=tokens.auth())]
-    (folder / "app.tar").write_bytes(busybox_image.archive("app:1", (layer("a"), layer("b"))))
-    for target, options in ((f"{OPEN}/app:1", []), (f"{OPEN}/app:2", []), (f"{OPEN}/app:oci", ["--format", "oci"]),
-                            (f"{CLOSED}/private:1", ["--dest-creds", "ann:secret"]), (f"{TOKENS}/open/app:1", ["--dest-creds", "ann:secret"]),
-                            (f"{TOKENS}/ours/app:1", ["--dest-creds", "ann:secret"])):
-        subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", *options, f"docker-archive:{folder}/app.tar", f"docker://{target}"],
-                       check=True)
-    # skopeo would not compress again what the registry has already.
-    (folder / "other.tar").write_bytes(busybox_image.archive("app:1", (layer("z"),)))
-    subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", "--format", "oci", "--dest-compress-format", "zstd",
-                    f"docker-archive:{folder}/other.tar", f"docker://{OPEN}/other:zstd"], check=True)
-    yield folder
-    for process in running:
-        process.terminate()
-        process.wait(10)
+    with registries(folder, tokens):
+        yield folder
 
 
 @pytest.fixture(scope="module")
 def daemon(registry: Path) -> Iterator[Wherryd]:
-    with wherryd() as one:
+    with wherryd(*ALONE) as one:
         one.docker("rmi", "busybox", client=WHERRY)
         yield one
 
@@ -100,19 +74,6 @@ def traces(daemon: Wherryd) -> list[str]:
                   if path.is_file() and path.name != "repositories.json" and path.parent.name != "ingest")
 
 
-def put_manifest(name: str, tag: str, document: dict[str, object], media_type: str) -> None:
-    """Puts a manifest of our own into the open registry."""
-    import urllib.request
-
-    request = urllib.request.Request(f"http://{OPEN}/v2/{name}/manifests/{tag}", json.dumps(document).encode(), {"Content-Type": media_type},
-                                     method="PUT")
-    urllib.request.urlopen(request).close()
-
-
-def raw_manifest(reference: str) -> bytes:
-    return subprocess.run(["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference}"], check=True, capture_output=True).stdout
-
-
 @each_client
 def test_pull_by_tag_by_digest_quietly_and_every_tag(daemon: Wherryd, client: str) -> None:
     text = daemon.docker("pull", f"{OPEN}/app:1", client=client)
@@ -123,9 +84,9 @@ def test_pull_by_tag_by_digest_quietly_and_every_tag(daemon: Wherryd, client: st
     digest = text.partition("Digest: ")[2].split()[0]
     assert daemon.docker("pull", "-q", f"{OPEN}/app@{digest}", client=client) == f"{OPEN}/app@{digest}"
     daemon.docker("rmi", "-f", f"{OPEN}/app:1", client=client)
-    daemon.docker("pull", "-a", f"{OPEN}/app", client=client)
-    assert {"1", "2", "oci"} <= set(daemon.docker("images", "--format", "{{.Tag}}", f"{OPEN}/app", client=client).split())
-    assert daemon.docker("run", "--rm", f"{OPEN}/app:2", "echo", "runs", client=client) == "runs"
+    daemon.docker("pull", "-a", f"{OPEN}/every", client=client)
+    assert sorted(daemon.docker("images", "--format", "{{.Tag}}", f"{OPEN}/every", client=client).split()) == ["1", "2"]
+    assert daemon.docker("run", "--rm", "--network=none", f"{OPEN}/every:2", "echo", "runs", client=client) == "runs"
 
 
 @each_client
@@ -133,7 +94,7 @@ def test_pull_by_tag_by_digest_quietly_and_every_tag(daemon: Wherryd, client: st
 def test_media_types_and_compressions(daemon: Wherryd, client: str, name: str, file: str, compression: str) -> None:
     assert compression in {one["mediaType"].rpartition("+")[2] for one in json.loads(raw_manifest(f"{OPEN}/{name}"))["layers"]}
     daemon.docker("pull", f"{OPEN}/{name}", client=client)
-    assert daemon.docker("run", "--rm", f"{OPEN}/{name}", "ls", "-l", file, client=client).split()[4] == str(LAYER_BYTES // 32 * 32)
+    assert daemon.docker("run", "--rm", "--network=none", f"{OPEN}/{name}", "ls", "-l", file, client=client).split()[4] == str(LAYER_BYTES // 32 * 32)
 
 
 @each_client
@@ -146,7 +107,7 @@ def test_an_index_of_platforms(daemon: Wherryd, client: str, index: str, docker:
     platforms = [{"architecture": "s390x", "os": "linux"}, {"architecture": "amd64", "os": "linux"}]
     put_manifest("app", "many", {"schemaVersion": 2, "mediaType": index, "manifests": [{**entry, "platform": one} for one in platforms]}, index)
     daemon.docker("pull", "--platform", "linux/amd64", f"{OPEN}/app:many", client=client)
-    assert daemon.docker("run", "--rm", f"{OPEN}/app:many", "echo", "runs", client=client) == "runs"
+    assert daemon.docker("run", "--rm", "--network=none", f"{OPEN}/app:many", "echo", "runs", client=client) == "runs"
     daemon.docker("rmi", "-f", f"{OPEN}/app:many", client=client)
     assert "no matching manifest for linux/arm/v7 in the manifest list entries" in daemon.docker(
         "pull", "--platform", "linux/arm/v7", f"{OPEN}/app:many", client=client, fails=True)
@@ -236,7 +197,7 @@ def test_ctrl_c_and_then_again(daemon: Wherryd, client: str) -> None:
         assert text.count(": Pull complete\n") + text.count(": Already exists\n") == 3
         total = sum(one["size"] for one in json.loads(raw_manifest(f"{OPEN}/app:1"))["layers"])
         assert proxy.received < total, "what was verified came again"
-        assert daemon.docker("run", "--rm", f"{proxy.address}/app:1", "echo", "runs", client=client) == "runs"
+        assert daemon.docker("run", "--rm", "--network=none", f"{proxy.address}/app:1", "echo", "runs", client=client) == "runs"
 
 
 def test_two_pulls_at_once_and_one_that_gives_up(daemon: Wherryd) -> None:
@@ -274,7 +235,7 @@ def test_a_pull_whose_daemon_is_killed(registry: Path) -> None:
         assert own.docker("images", "-aq", client=WHERRY) == ""
         proxy.rate = 0
         own.docker("pull", f"{proxy.address}/app:1", client=WHERRY)
-        assert own.docker("run", "--rm", f"{proxy.address}/app:1", "echo", "runs", client=WHERRY) == "runs"
+        assert own.docker("run", "--rm", "--network=none", f"{proxy.address}/app:1", "echo", "runs", client=WHERRY) == "runs"
 
 
 @each_client
@@ -328,7 +289,8 @@ def test_the_python_sdk(daemon: Wherryd) -> None:
     try:
         image = api.images.pull(f"{OPEN}/app", tag="1")
         assert image.tags == [f"{OPEN}/app:1"]
-        assert len(api.images.pull(f"{OPEN}/app", all_tags=True)) >= 2
+        [every] = api.images.pull(f"{OPEN}/every", all_tags=True)
+        assert {f"{OPEN}/every:1", f"{OPEN}/every:2"} <= set(every.tags)
         assert api.images.pull(f"{TOKENS}/ours/app", tag="1", auth_config={"username": "ann", "password": "secret"}).id == image.id
         with pytest.raises(docker.errors.NotFound, match="manifest unknown"):
             api.images.pull(f"{OPEN}/app", tag="nope")

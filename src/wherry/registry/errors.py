@@ -79,8 +79,8 @@ def _cause(failure: BaseException, url: SplitResult) -> str:
     current: BaseException = failure
     while id(current) not in seen:
         seen.add(id(current))
-        inner = getattr(current, "reason", None)
-        inner = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
+        told = [one for one in (getattr(current, "reason", None), *current.args) if isinstance(one, BaseException)]
+        inner = told[0] if told else current.__cause__ or current.__context__
         if inner is None:
             break
         current = inner
