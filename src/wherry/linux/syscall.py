@@ -32,13 +32,13 @@ _X86_64 = {
     "prctl": 157, "mount": 165, "umount2": 166, "pivot_root": 155, "setdomainname": 171, "setns": 308, "unshare": 272,
     "capget": 125, "capset": 126, "keyctl": 250, "execveat": 322, "seccomp": 317, "personality": 135, "prlimit64": 302,
     "ioprio_set": 251, "sched_setattr": 314, "syslog": 103, "bpf": 321, "inotify_init1": 294, "inotify_add_watch": 254,
-    "fstatfs": 138,
+    "fstatfs": 138, "set_mempolicy": 238,
 }
 _GENERIC = {
     "prctl": 167, "mount": 40, "umount2": 39, "pivot_root": 41, "setdomainname": 162, "setns": 268, "unshare": 97,
     "capget": 90, "capset": 91, "keyctl": 219, "execveat": 281, "seccomp": 277, "personality": 92, "prlimit64": 261,
     "ioprio_set": 30, "sched_setattr": 274, "syslog": 116, "bpf": 280, "inotify_init1": 26, "inotify_add_watch": 27,
-    "fstatfs": 44,
+    "fstatfs": 44, "set_mempolicy": 237,
 }
 NUMBERS = {**_COMMON, **(_X86_64 if MACHINE == "x86_64" else _GENERIC)}
 

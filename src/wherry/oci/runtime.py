@@ -65,6 +65,13 @@ class IOPriority(Record):
     priority: int = 0
 
 
+class ExecAffinity(Record):
+    """«process.execCPUAffinity»: the processors of a further process before and after it is in the cgroup, as «0-3,7»."""
+
+    initial: str = ""
+    final: str = ""
+
+
 class Process(Record):
     """«process»: what runs. `console_size` is (rows, columns)."""
 
@@ -82,6 +89,7 @@ class Process(Record):
     oom_score_adj: int | None = None
     scheduler: Scheduler | None = None
     io_priority: IOPriority | None = None
+    exec_affinity: ExecAffinity | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], place: str = "process") -> Process:
@@ -116,6 +124,8 @@ class Process(Record):
             document["scheduler"] = {**self.scheduler.as_dict(), "flags": list(self.scheduler.flags)}
         if self.io_priority is not None:
             document["ioPriority"] = {"class": self.io_priority.io_class, "priority": self.io_priority.priority}
+        if self.exec_affinity is not None:
+            document["execCPUAffinity"] = self.exec_affinity.as_dict()
         return document
 
 
@@ -184,6 +194,14 @@ class Root(Record):
     readonly: bool = False
 
 
+class MemoryPolicy(Record):
+    """«linux.memoryPolicy»: set_mempolicy(2). `nodes` as «0-3,7»."""
+
+    mode: str
+    nodes: str = ""
+    flags: tuple[str, ...] = ()
+
+
 class Linux(Record):
     """«linux», as far as this runtime does it. `unsupported` names the fields that are set and that it does not do."""
 
@@ -200,6 +218,9 @@ class Linux(Record):
     readonly_paths: tuple[str, ...] = ()
     mount_label: str = ""
     personality: str = ""
+    personality_flags: tuple[str, ...] = ()
+    memory_policy: MemoryPolicy | None = None
+    time_offsets: tuple[tuple[str, int, int], ...] = ()
     unsupported: tuple[str, ...] = ()
 
     def namespace(self, kind: str) -> Namespace | None:
@@ -345,6 +366,7 @@ def _kind(value: object) -> str:
 def _process(section: _Section) -> Process:
     user, size, capabilities = section.section("user"), section.section("consoleSize"), section.section("capabilities")
     scheduler, priority = section.section("scheduler"), section.section("ioPriority")
+    affinity = section.section("execCPUAffinity")
     return Process(
         terminal=section.flag("terminal"),
         console_size=(size.count("height"), size.count("width")) if size else None,
@@ -367,7 +389,8 @@ def _process(section: _Section) -> Process:
             policy=scheduler.text("policy"), nice=scheduler.number("nice") or 0, priority=scheduler.number("priority") or 0,
             flags=scheduler.texts("flags"), runtime=scheduler.count("runtime"), deadline=scheduler.count("deadline"),
             period=scheduler.count("period")) if scheduler else None,
-        io_priority=IOPriority(io_class=priority.text("class"), priority=priority.count("priority")) if priority else None,
+        io_priority=IOPriority(io_class=priority.text("class"), priority=priority.number("priority") or 0) if priority else None,
+        exec_affinity=ExecAffinity(initial=affinity.text("initial"), final=affinity.text("final")) if affinity else None,
     )
 
 
@@ -401,13 +424,13 @@ def _hooks(section: _Section | None) -> Hooks:
 
 
 # Fields of «linux» that mean something to a container and that this runtime does not do yet.
-_NOT_DONE = ("intelRdt", "timeOffsets", "netDevices", "memoryPolicy")
+_NOT_DONE = ("intelRdt", "netDevices")
 
 
 def _linux(section: _Section | None) -> Linux:
     if section is None:
         return Linux()
-    personality = section.section("personality")
+    personality, policy, offsets = section.section("personality"), section.section("memoryPolicy"), section.section("timeOffsets")
     return Linux(
         namespaces=tuple(Namespace(type=item.text("type"), path=item.text("path")) for item in section.sections("namespaces")),
         uid_mappings=_mappings(section.sections("uidMappings")),
@@ -426,8 +449,22 @@ def _linux(section: _Section | None) -> Linux:
         readonly_paths=section.texts("readonlyPaths"),
         mount_label=section.text("mountLabel"),
         personality=personality.text("domain") if personality else "",
+        personality_flags=personality.texts("flags") if personality else (),
+        memory_policy=MemoryPolicy(
+            mode=policy.text("mode"), nodes=policy.text("nodes"), flags=policy.texts("flags")) if policy else None,
+        time_offsets=_time_offsets(offsets) if offsets else (),
         unsupported=tuple(f"linux.{name}" for name in _NOT_DONE if section.document.get(name)),
     )
+
+
+def _time_offsets(section: _Section) -> tuple[tuple[str, int, int], ...]:
+    """(clock, seconds, nanoseconds) of each clock."""
+    clocks = []
+    for clock in section.document:
+        given = section.section(clock)
+        if given is not None:
+            clocks.append((clock, given.number("secs") or 0, given.count("nanosecs")))
+    return tuple(clocks)
 
 
 class State(Record):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wherry.linux.cgroup.layout import Layout
     from wherry.linux.seccomp.compiler import Program
     from wherry.oci.runtime import Process
+    from wherry.runtime.scheduling import Scheduling
 
 _START = "unable to start container process: "
 _JOINED_BY_INIT = namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS | namespace.CLONE_NEWCGROUP
@@ -114,8 +115,12 @@ def plan_init(
     if not os.path.isdir(rootfs_folder):
         raise InvalidArgument(f'rootfs ("{config.root.path}") does not exist')
     mounts = plan_mounts(config, bundle)
+    if any(step.id_map is not None for step in mounts):
+        from wherry.runtime.idmap import open_sources
+
+        mounts = open_sources(mounts, config, fds)
     shows_cgroups = any(step.kind == "cgroup" for step in mounts)
-    program = plan_program(request, config.process, load_filter(config, request))
+    program = plan_program(request, config.process, load_filter(config, request)).replace(scheduling=plan_scheduling(config))
     return InitPlan(
         id=request.id,
         new=new & ~namespace.CLONE_NEWCGROUP,
@@ -140,6 +145,7 @@ def plan_init(
         program=program,
         hooks=config.hooks,
         fifo_fd=-1,
+        time_offsets=config.linux.time_offsets,
     )
 
 
@@ -150,6 +156,21 @@ def plan_program(request: CreateRequest, config: Process, program_filter: Progra
         terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
         preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
         seccomp=program_filter)
+
+
+def plan_scheduling(config: Config) -> Scheduling | None:
+    """How the program is scheduled; None when the config says nothing of it, as most do."""
+    assert config.process is not None
+    linux, scheduler, priority = config.linux, config.process.scheduler, config.process.io_priority
+    if scheduler is None and priority is None and not linux.personality and linux.memory_policy is None:
+        return None
+    from wherry.runtime import scheduling
+
+    return scheduling.Scheduling(
+        scheduler=scheduling.plan_scheduler(scheduler) if scheduler else None,
+        io_priority=scheduling.plan_io_priority(priority) if priority else None,
+        personality=scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None,
+        memory=scheduling.plan_memory(linux.memory_policy) if linux.memory_policy else None)
 
 
 def load_filter(config: Config, request: CreateRequest) -> Program | None:
@@ -317,30 +338,38 @@ def _clone(
 ) -> tuple[int, int]:
     """The init as a child of this process; through a process in between where namespaces have to be joined before."""
     early = [flag for flag, _ in plan.joins if not flag & _JOINED_BY_INIT]
-    if not early and not (plan.joins and plan.new & namespace.CLONE_NEWUSER):
+    if not early and not plan.new & namespace.CLONE_NEWTIME and not (plan.joins and plan.new & namespace.CLONE_NEWUSER):
         pid, pidfd = namespace.clone3(plan.new, cgroup_fd)
         if pid == 0:
             _become_init(plan, connection, other, fds, now)
         return pid, pidfd
+    # A channel of its own: on the init's, the init itself may be the first to speak.
+    told, telling = unixsocket.pair()
     stage, stage_fd = namespace.clone3(0)
     if stage == 0:
         try:
             process.set_dumpable(False)
             connection.close()
+            told.close()
             for kind, fd in sorted(plan.joins, key=lambda join: join[0] != namespace.CLONE_NEWUSER):
                 namespace.setns(fd, kind)
-            pid, pidfd = namespace.clone3(plan.new | namespace.CLONE_PARENT, cgroup_fd)
+            if plan.new & namespace.CLONE_NEWTIME:
+                namespace.enter_new_time(plan.time_offsets)
+            pid, pidfd = namespace.clone3(plan.new & ~namespace.CLONE_NEWTIME | namespace.CLONE_PARENT, cgroup_fd)
             if pid == 0:
+                telling.close()
                 _become_init(plan.replace(joins=()), None, other, fds, now)
-            channel.tell(other, channel.PID + str(pid).encode(), (pidfd,))
+            channel.tell(telling, channel.PID + str(pid).encode(), (pidfd,))
             os._exit(0)
         except OSError as error:
-            channel.tell_failure(other, 1, f"{_START}error during container init: {describe(error)}")
+            channel.tell_failure(telling, 1, f"{_START}error during container init: {describe(error)}")
         finally:
             os._exit(1)
+    telling.close()
     os.waitid(os.P_PIDFD, stage_fd, os.WEXITED)
     os.close(stage_fd)
-    data, received = channel.receive(connection)
+    data, received = channel.receive(told)
+    told.close()
     if data[:1] != channel.PID:
         raise channel.failure(data) if data else StartFailed(f"{_START}could not join the namespaces")
     return int(data[1:]), received[0]

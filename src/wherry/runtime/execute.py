@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
     from wherry.linux.cgroup import Manager
     from wherry.linux.seccomp.compiler import Program
+    from wherry.oci.runtime import Process as Given
     from wherry.runtime.container import Container
+    from wherry.runtime.scheduling import Scheduling
     from wherry.runtime.state import Saved
 
 _START = "unable to start container process: "
@@ -98,7 +100,18 @@ def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
         args=given.args, env=given.env, cwd=given.cwd or "/", credentials=credentials,
         terminal=request.console or given.terminal, console_size=given.console_size, stdio=request.stdio,
         preserve_fds=request.preserve_fds, apparmor_profile=given.apparmor_profile or saved.apparmor_profile,
-        selinux_label=given.selinux_label or saved.selinux_label, seccomp=_load_filter(container))
+        selinux_label=given.selinux_label or saved.selinux_label, seccomp=_load_filter(container),
+        scheduling=_plan_scheduling(given))
+
+
+def _plan_scheduling(given: Given) -> Scheduling | None:
+    if given.scheduler is None and given.io_priority is None:
+        return None
+    from wherry.runtime import scheduling
+
+    return scheduling.Scheduling(
+        scheduler=scheduling.plan_scheduler(given.scheduler) if given.scheduler else None,
+        io_priority=scheduling.plan_io_priority(given.io_priority) if given.io_priority else None)
 
 
 def _load_filter(container: Container) -> Program | None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from wherry.oci.runtime import Hooks, State
     from wherry.runtime.credentials import Credentials
     from wherry.runtime.rootfs import RootfsPlan
+    from wherry.runtime.scheduling import Scheduling
 
 _START = "unable to start container process: "
 
@@ -53,6 +54,7 @@ class ProgramPlan(Record):
     apparmor_profile: str
     selinux_label: str
     seccomp: Program | None
+    scheduling: Scheduling | None = None
 
 
 class InitPlan(Record):
@@ -73,6 +75,7 @@ class InitPlan(Record):
     program: ProgramPlan
     hooks: Hooks
     fifo_fd: int
+    time_offsets: tuple[tuple[str, int, int], ...] = ()
 
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
@@ -190,6 +193,10 @@ def become(plan: ProgramPlan, label: int = -1) -> tuple[str, dict[str, str]]:
     if plan.credentials.no_new_privileges:
         process.set_no_new_privileges()
     credentials.apply_limits(plan.credentials)
+    if plan.scheduling is not None:
+        from wherry.runtime.scheduling import apply
+
+        apply(plan.scheduling)
     _give_stdio(plan.credentials.uid)
     if plan.seccomp is not None and not plan.credentials.no_new_privileges:
         from wherry.linux.seccomp.loader import load

@@ -13,7 +13,7 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.oci.runtime import Config, Mount
+    from wherry.oci.runtime import Config, IdMapping, Mount
 
 _RO, _NOSUID, _NODEV, _NOEXEC = 0x1, 0x2, 0x4, 0x8
 _ATIME = kernel.MOUNT_ATTR__ATIME
@@ -47,9 +47,21 @@ ALLOWED_IN_PROC = tuple("/proc/" + name for name in (
     "sys/crypto/fips_enabled"))
 
 
+class IdMap(Record):
+    """Owners of a bind mount as seen through it; no mappings: those of the container's user namespace.
+
+    `recursive`: also of the mounts below it. mount_setattr(2), «ID-mapped mounts».
+    """
+
+    uids: tuple[IdMapping, ...]
+    gids: tuple[IdMapping, ...]
+    recursive: bool
+
+
 class MountStep(Record):
     """One mount to make. `kind`: «bind», «filesystem», «tmpfs» or «cgroup».
 
+    `source_fd` ≥ 0 is a detached mount to take instead of the source.
     `attributes` is (set, cleared) for the mount itself, `recursive_attributes` for its tree; `propagation` lists (MS_…, whole
     tree).
     """
@@ -64,6 +76,8 @@ class MountStep(Record):
     data: tuple[tuple[str, str | None], ...] = ()
     recursive: bool = False
     copy_up: bool = False
+    id_map: IdMap | None = None
+    source_fd: int = -1
 
     def describe(self) -> str:
         """The step for people, as traces and `--explain` show it."""
@@ -88,12 +102,11 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
     destination = os.path.normpath("/" + entry.destination.lstrip("/"))
     if not entry.destination:
         raise InvalidArgument("mount without destination")
-    if entry.uid_mappings or entry.gid_mappings:
-        raise Unsupported(f'mount at "{destination}": uidMappings and gidMappings are not supported')
     attributes, recursive_attributes = [0, 0], [0, 0]
     propagation: list[tuple[int, bool]] = []
     data: list[tuple[str, str | None]] = []
     bind = recursive = copy_up = False
+    id_map = "idmap" if entry.uid_mappings or entry.gid_mappings else ""
     for word in entry.options:
         if word in ATTRIBUTES:
             _merge(attributes, ATTRIBUTES[word])
@@ -107,7 +120,9 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
             data.append((SUPERBLOCK[word], None))
         elif word == "tmpcopyup":
             copy_up = True
-        elif word in ("idmap", "ridmap", "remount"):
+        elif word in ("idmap", "ridmap"):
+            id_map = word
+        elif word == "remount":
             raise Unsupported(f'mount at "{destination}": the option {word} is not supported')
         elif word not in NOTHING and word:
             key, equals, value = word.partition("=")
@@ -122,7 +137,18 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
     return MountStep(
         kind=kind, destination=destination, source=source, fstype=entry.type, attributes=(attributes[0], attributes[1]),
         recursive_attributes=(recursive_attributes[0], recursive_attributes[1]), propagation=tuple(propagation),
-        data=tuple(data), recursive=recursive, copy_up=copy_up)
+        data=tuple(data), recursive=recursive, copy_up=copy_up,
+        id_map=_plan_id_map(entry, kind, id_map))
+
+
+def _plan_id_map(entry: Mount, kind: str, word: str) -> IdMap | None:
+    if not word:
+        return None
+    if kind != "bind":
+        raise Unsupported(f'mount at "{entry.destination}": id-mapped mounts are only supported for bind-mounts')
+    if bool(entry.uid_mappings) != bool(entry.gid_mappings):
+        raise InvalidArgument(f'mount at "{entry.destination}": uidMappings and gidMappings are both needed')
+    return IdMap(uids=entry.uid_mappings, gids=entry.gid_mappings, recursive=word == "ridmap")
 
 
 def plan_root_propagation(word: str) -> tuple[int, bool]:

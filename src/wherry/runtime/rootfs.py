@@ -109,7 +109,7 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
     target = -1
     try:
         if step.kind == "bind":
-            tree = mount.open_tree(step.source, recursive=step.recursive)
+            tree = os.dup(step.source_fd) if step.source_fd >= 0 else mount.open_tree(step.source, recursive=step.recursive)
             if step.destination == "/proc" and not mount.is_proc(tree):
                 raise InvalidArgument('"/proc" cannot be mounted because it is not of type proc')
             if stat.S_ISDIR(os.fstat(tree).st_mode):

@@ -24,7 +24,8 @@ def check_id(container_id: str) -> None:
 
 def check_config(config: Config) -> None:
     """Runs all checks. InvalidArgument or Unsupported from the first that objects."""
-    for check in (_version, _root, _process, _namespaces, _hostname, _user_namespace, _sysctls, _hooks, _unsupported):
+    for check in (_version, _root, _process, _namespaces, _time_offsets, _hostname,
+                  _user_namespace, _sysctls, _hooks, _unsupported):
         check(config)
 
 
@@ -64,12 +65,27 @@ def _namespaces(config: Config) -> None:
         if namespace.path and not namespace.path.startswith("/"):
             raise InvalidArgument(f'path for namespace "{namespace.type}" must be absolute: "{namespace.path}"')
         seen.add(namespace.type)
-    if "time" in seen:
-        raise Unsupported("time namespaces are not supported")
     if "mount" not in seen and (config.linux.masked_paths or config.linux.readonly_paths):
         raise InvalidArgument("unable to restrict sys entries without a private MNT namespace")
     if "mount" not in seen and config.mounts:
         raise InvalidArgument("mounts need a private mount namespace")
+
+
+def _time_offsets(config: Config) -> None:
+    offsets = config.linux.time_offsets
+    if not offsets:
+        return
+    time = config.linux.namespace("time")
+    if time is None:
+        raise InvalidArgument("time namespace offsets specified, but time namespace isn't enabled in the config")
+    if time.path:
+        raise InvalidArgument("time namespace enabled, but both namespace path and time offsets specified -- "
+                              "you may only provide one")
+    for clock, _, nanoseconds in offsets:
+        if clock not in ("monotonic", "boottime"):
+            raise InvalidArgument(f'timeOffsets: there is no clock "{clock}" (boottime, monotonic)')
+        if nanoseconds >= 1_000_000_000:
+            raise InvalidArgument(f'timeOffsets: nanosecs of "{clock}" must be less than a second')
 
 
 def _hostname(config: Config) -> None:
@@ -122,10 +138,3 @@ def _hooks(config: Config) -> None:
 def _unsupported(config: Config) -> None:
     for name in config.linux.unsupported:
         raise Unsupported(f"{name} is not supported")
-    process = config.process
-    if process is not None and process.scheduler is not None:
-        raise Unsupported("process.scheduler is not supported")
-    if process is not None and process.io_priority is not None:
-        raise Unsupported("process.ioPriority is not supported")
-    if config.linux.personality not in ("", "LINUX"):
-        raise Unsupported(f"linux.personality {config.linux.personality} is not supported")

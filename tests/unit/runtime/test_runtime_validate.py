@@ -45,7 +45,9 @@ def test_the_examples_are_accepted() -> None:
     ({"linux__uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}, "user namespace isn't enabled"),
     ({"hooks": {"poststart": [{"path": "x"}]}}, "must be absolute"),
     ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt is not supported"),
-    ({"process__scheduler": {"policy": "SCHED_IDLE"}}, "process.scheduler is not supported"),
+    ({"linux__timeOffsets": {"monotonic": {"secs": 1}}}, "time namespace isn't enabled"),
+    ({"linux__namespaces": [{"type": "mount"}, {"type": "time", "path": "/x"}], "linux__timeOffsets": {"boottime": {"secs": 1}}, "hostname": ""}, "only provide one"),
+    ({"linux__namespaces": [{"type": "mount"}, {"type": "time"}], "linux__timeOffsets": {"realtime": {"secs": 1}}, "hostname": ""}, 'no clock "realtime"'),
 ])
 def test_refusals(parts: dict[str, Any], message: str) -> None:
     with pytest.raises((InvalidArgument, Unsupported), match=message):

@@ -18,6 +18,7 @@ import os
 import struct
 
 from wherry.errors import Unsupported
+from wherry.linux import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Hop:
     """
 
     def __init__(self, steps: int, machine: str = "") -> None:
-        self.machine = machine or os.uname().machine
+        self.machine = machine or syscall.MACHINE
         if self.machine not in CODE:
             raise Unsupported(f"the cold start is not supported on {self.machine}")
         self._limit = steps
