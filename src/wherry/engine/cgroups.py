@@ -64,7 +64,10 @@ class Cgroups:
 
     def limit(self, container: Container, host: HostConfig) -> None:
         """Changes the limits to those of a host configuration. Raises OSError, InvalidArgument, NotFound for a device."""
-        self.manager(container).set(resources(host, look_up(host).numbers))
+        wanted = resources(host, look_up(host).numbers)
+        if host.memory_swap == -1:  # a new container has no limit of swap; here one may have to go
+            wanted["memory"]["swap"] = -1
+        self.manager(container).set(wanted)
 
     def stats(self, container: Container) -> Stats:
         """What it used so far, without the parked child's place among its pids. Raises OSError when it has just ended."""
