@@ -154,7 +154,7 @@ def _daemon(known: dict[str, Any]) -> str:
 def _runtime(known: dict[str, Any]) -> str:
     facts = known["runtime"]
     rows: list[tuple[str, ...]] = [("(every command)", _flag_names(GLOBAL_FLAGS), DONE,
-                                   "`--criu` is for callers that give it; `--rootless true` is refused by name",
+                                   "`--criu` is for callers that give it",
                                    _link(known["tests"]["runtime"]))]
     for name in RUNTIME_COMMANDS:
         command, _ = load(name)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from beside_runc import WHERRY, both, bundle_of_busybox, call, configure, needs  # noqa: F401
 
 from wherry.runtime.commands.spec import example, rootless
 
@@ -20,60 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
-WHERRY = str(Path(__file__).resolve().parents[2] / "bin/wherry-runc")
-# What differs and why: the field has its own name; our version is plain.
-SAME = [(r"\S*/(wherry-)?runc", "runc"), (r'time="[^"]*"', "time"), (r'"created": ?"[^"]*"', "created"), (r'"pid": ?\d+', "pid"),
-        (r"1\.0\.2-dev", "1.0.2"), (r"/proc/self/fd/\d+", "fd")]
-
-
-def needs(*names: str) -> None:
-    for name in names:
-        if shutil.which(name) is None:
-            pytest.skip(f"{name} is not installed")
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Iterator[Path]:
-    place = Path(f"/var/tmp/wherry-beside-{os.getpid()}")
-    rootfs = place / "rootfs"
-    for name in ("bin", "etc", "proc", "sys", "dev", "tmp", "root"):
-        (rootfs / name).mkdir(parents=True)
-    shutil.copy("/bin/busybox", rootfs / "bin/busybox")
-    for name in ("sh", "cat", "echo", "id", "ls", "sleep", "true", "grep", "env", "tty", "ps", "mount"):
-        (rootfs / "bin" / name).symlink_to("busybox")
-    (rootfs / "bin/garbage").write_text("no program")
-    (rootfs / "bin/garbage").chmod(0o755)
-    (rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
-    yield place
-    shutil.rmtree(place)
-
-
-def configure(bundle: Path, *args: str, cwd: str = "/") -> None:
-    document = example()
-    document["process"].update(terminal=False, args=list(args), cwd=cwd)
-    document["root"]["readonly"] = False
-    document["linux"]["cgroupsPath"] = f"/wherry-beside/{os.getpid()}"
-    document["mounts"][-1]["options"] = ["nosuid", "noexec", "nodev", "relatime", "ro"]
-    (bundle / "config.json").write_text(json.dumps(document))
-
-
-def call(runtime: str, bundle: Path, *words: str, stdin: str | None = None) -> tuple[int, str]:
-    root = f"/run/beside-{os.getpid()}-{Path(runtime).name}"
-    with open(bundle / "out", "w+") as output:
-        done = subprocess.run([runtime, "--root", root, *words], cwd=bundle, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                              timeout=30, check=False)
-        output.seek(0)
-        text = output.read()
-    for pattern, plain in SAME:
-        text = re.sub(pattern, plain, text)
-    return done.returncode, text.replace("wherry-runc", "runc")
-
-
-def both(bundle: Path, *calls: tuple[str, ...]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    needs("runc")
-    return [call(WHERRY, bundle, *one) for one in calls], [call("runc", bundle, *one) for one in calls]
-
-
 @pytest.mark.parametrize("program", ["nosuch", "/no/such", "/etc/passwd", "/bin/garbage", "true"])
 def test_run_says_and_returns_the_same(bundle: Path, program: str) -> None:
     configure(bundle, program)

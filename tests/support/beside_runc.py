@@ -30,8 +30,8 @@ def needs(*names: str) -> None:
             pytest.skip(f"{name} is not installed")
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Iterator[Path]:
+@pytest.fixture(scope="module", name="bundle")
+def bundle_of_busybox() -> Iterator[Path]:
     """A bundle of busybox, for `configure`."""
     place = Path(f"/var/tmp/wherry-beside-{os.getpid()}")
     rootfs = place / "rootfs"

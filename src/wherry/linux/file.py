@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import os
 
+_DRAFT = ".tmp"
+
 
 def replace(path: str, content: bytes, mode: int = 0o600) -> None:
     """Makes `path` contain exactly `content`, for readers in one step. OSError leaves the old content in place."""
     _replace(path, content, mode, sync=False)
+
+
+def write_pid(path: str, pid: int) -> None:
+    """A pid file, for readers in one step. OSError «open <path>»."""
+    try:
+        replace(path, str(pid).encode(), 0o644)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"open {os.path.abspath(path)}") from error
 
 
 def replace_durably(path: str, content: bytes, mode: int = 0o600) -> None:
@@ -21,9 +31,8 @@ def replace_durably(path: str, content: bytes, mode: int = 0o600) -> None:
 
 
 def _replace(path: str, content: bytes, mode: int, sync: bool) -> None:
-    # One name per process: a file that a killed process left is overwritten by the next with its pid, and
-    # whoever cleans the folder knows it by its end.
-    temporary = f"{path}.{os.getpid()}.tmp"
+    # One name per process, and an end by which `sweep` knows what a killed process left.
+    temporary = f"{path}.{os.getpid()}{_DRAFT}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         try:
@@ -38,6 +47,17 @@ def _replace(path: str, content: bytes, mode: int, sync: bool) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def sweep(folder: str) -> None:
+    """Removes what processes that were killed in `replace` left in a folder, where nobody writes now; no folder is no error."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.endswith(_DRAFT):
+            os.unlink(f"{folder}/{name}")
 
 
 def sync_folder(folder: str) -> None:

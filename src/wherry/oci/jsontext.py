@@ -44,6 +44,8 @@ def loads(text: bytes | str) -> Any:
         value, end = make_scanner(_Context)(text, start)  # type: ignore[arg-type]
     except StopIteration as stop:
         raise ValueError(f"not JSON at character {stop.value}") from None
+    except SystemError:  # the scanner found no way to say what is wrong: it asks for json.decoder, which a child must not import
+        raise ValueError("unexpected end of JSON input") from None
     if text[end:].strip(_SPACE):
         raise ValueError(f"something follows the JSON at character {end}")
     return value

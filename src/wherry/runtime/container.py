@@ -53,7 +53,8 @@ class CreateRequest(Record):
     the program gets a terminal instead, whose master is `Init.console`. `mode` «warm»: the init is a fork of the caller
     and waits on a socket, it ends with it unless started; «cold»: it waits on a fifo in the state folder and outlives the
     creator. `cgroup_driver` is «cgroupfs» or «systemd». `preserve_fds` descriptors from 3 on are passed to the program.
-    `seccomp_cache` is a folder for compiled filters ("": none).
+    `notify`: the program gets a socket for sd_notify(3), see `notify`. `seccomp_cache` is a folder for compiled
+    filters ("": none).
     """
 
     id: str
@@ -67,6 +68,7 @@ class CreateRequest(Record):
     no_pivot: bool = False
     no_new_keyring: bool = False
     preserve_fds: int = 0
+    notify: bool = False
     mode: str = "warm"
     seccomp_cache: str = ""
 
@@ -75,7 +77,8 @@ class ExecRequest(Record):
     """What is asked of `execute`: the process (runtime-spec «Process»), its descriptors or a terminal, and where it goes.
 
     `process.terminal` and `console` mean the same; either gives a terminal whose master is `Process.console`.
-    `cgroup` is a folder below the container's cgroup. `ignore_paused` lets it be made in a paused container.
+    `cgroups` are folders below the container's cgroup by controller; under «» the one for all of them. `ignore_paused` lets it be
+    made in a paused container.
     `mode` as with `CreateRequest`: «cold» goes through the last hop, because the caller's interpreter is the host's own file.
     """
 
@@ -84,7 +87,7 @@ class ExecRequest(Record):
     console: bool = False
     pid_file: str = ""
     preserve_fds: int = 0
-    cgroup: str = ""
+    cgroups: Mapping[str, str] = {}
     ignore_paused: bool = False
     mode: str = "warm"
 
@@ -212,6 +215,13 @@ def delete(container: Container, force: bool = False) -> None:
     from wherry.runtime.delete import delete as do
 
     do(container, force)
+
+
+def delete_ruin(root: str, container_id: str) -> None:
+    """Removes what a killed creator left of a container that never came to be; nothing when there is none."""
+    from wherry.runtime.delete import delete_ruin as do
+
+    do(root, container_id)
 
 
 def pause(container: Container) -> None:

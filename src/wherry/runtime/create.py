@@ -51,6 +51,10 @@ def create(request: CreateRequest) -> Init:
     undo.append(lambda: state.remove(request.root, request.id))
     fds: list[int] = [lock]
     try:
+        if request.notify:
+            from wherry.runtime.notify import prepare
+
+            config = prepare(config, request.root, request.id)
         plan = plan_init(request, config, bundle, group, layout, fds)
         preload(
             plan.program, hooks=any(config.hooks.as_dict().values()), cold=request.mode == "cold",
@@ -58,6 +62,8 @@ def create(request: CreateRequest) -> Init:
         if request.mode == "cold":
             plan = plan.replace(fifo_fd=_make_fifo(request.root, request.id))
             fds.append(plan.fifo_fd)
+        else:
+            fds.append(state.make_waiting(request.root, request.id))
         init = _fork(request, config, bundle, plan, group, fds, undo)
     except BaseException:
         for step in reversed(undo):
@@ -72,16 +78,16 @@ def create(request: CreateRequest) -> Init:
     return init
 
 
-def read_config(bundle: str) -> Config:
-    """config.json of a bundle. InvalidArgument when it is missing or makes no sense."""
+def read_config(bundle: str, name: str = "config.json") -> Config:
+    """config.json of a bundle, or another file. InvalidArgument when it is missing or makes no sense."""
     try:
-        text = file.read(f"{bundle}/config.json")
+        text = file.read(os.path.join(bundle, name))
     except FileNotFoundError:
-        raise InvalidArgument("JSON specification file config.json not found") from None
+        raise InvalidArgument(f"JSON specification file {name} not found") from None
     try:
         document = jsontext.loads(text)
     except ValueError as error:
-        raise InvalidArgument(f"config.json: {error}") from error
+        raise InvalidArgument(f"{name}: {error}") from error
     return Config.from_json(document)
 
 
@@ -240,8 +246,7 @@ def _claim(root: str, container_id: str) -> int:
     if "state.json" in names:
         os.close(fd)
         raise Conflict("container with given ID already exists")
-    for name in names:
-        os.unlink(name, dir_fd=fd)
+    state.clear(place)
     return fd
 
 
@@ -257,7 +262,9 @@ def _fork(
     undo: list[Callable[[], None]],
 ) -> Init:
     """The init, made and followed until the caller can go on. `undo` is done in reverse when a later step fails."""
+    _check_cgroup(group)
     resources = allow_default_devices(config.linux.resources or {})
+    state.note_creation(request.root, request.id, cgroup_path(config, request), request.cgroup_driver)
     undo.append(group.remove)
     cgroup_fd = None
     if group.version == "v2":
@@ -291,12 +298,22 @@ def _fork(
     if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
         wait_ready(init)
     if request.pid_file:
-        file.replace(request.pid_file, str(pid).encode(), 0o644)
+        file.write_pid(request.pid_file, pid)
     if plan.fifo_fd >= 0:
         start(init)  # into the last hop, where it waits on the fifo
     else:
         init.on_started = lambda: _started(request, config, told)
     return init
+
+
+def _check_cgroup(group: Manager) -> None:
+    """Conflict for a cgroup that is there already and would stop the init, or on v2 share its limits with strangers."""
+    if not group.exists():
+        return
+    if group.frozen():
+        raise Conflict("container's cgroup unexpectedly frozen")
+    if group.version == "v2" and (found := len(group.processes())):
+        raise Conflict(f"container's cgroup is not empty: {found} process(es) found")
 
 
 def _settle(init: Init, config: Config, plan: InitPlan) -> None:
@@ -401,7 +418,6 @@ def _set_oom_score(pid: int, value: int) -> None:
 
 def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> None:
     """Writes what the later verbs need; from here on the container exists."""
-    place = state.folder(request.root, request.id)
     saved = state.Saved(
         id=request.id, pid=init.pid, start_time=init.start_time, bundle=bundle, rootfs=plan.rootfs.rootfs,
         created=state.now_text(), cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
@@ -413,9 +429,8 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
         no_new_keyring=request.no_new_keyring)
     if plan.program.seccomp is not None:
         state.save_filter(request.root, request.id, plan.program.seccomp)
-    if plan.fifo_fd < 0:
-        os.close(os.open(place + "/waiting", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     state.save(request.root, saved)
+    state.creation_done(request.root, request.id)
 
 
 def _end(init: Init) -> None:

@@ -34,6 +34,19 @@ def delete(container: Container, force: bool) -> None:
             id=saved.id, status="stopped", pid=0, bundle=saved.bundle, annotations=saved.annotations))
 
 
+def delete_ruin(root: str, container_id: str) -> None:
+    """See `container.delete_ruin`."""
+    found = state.ruin(root, container_id)
+    if found is None:
+        return
+    driver, path = found
+    if path:
+        group = cgroup.manager(path, driver)
+        group.kill(9)
+        group.remove()
+    state.remove(root, container_id)
+
+
 def _end(saved: state.Saved, group: Manager) -> None:
     """Kills everybody inside and waits for the init's end; it is a zombie then, or reaped by its parent."""
     import select

@@ -58,7 +58,7 @@ def execute(container: Container, request: ExecRequest) -> Process:
     check_can_execute(container, request)
     plan = plan_exec(container, request)
     preload(plan, cold=request.mode == "cold")
-    group = cgroup.manager(exec_cgroup(saved, request), saved.cgroup_driver)
+    group = exec_cgroup(saved, request)
     init_fd = _open_init(saved)
     try:
         return _run(saved, request, plan, init_fd, group)
@@ -75,13 +75,25 @@ def check_can_execute(container: Container, request: ExecRequest) -> None:
         raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
 
 
-def exec_cgroup(saved: Saved, request: ExecRequest) -> str:
-    """The cgroup of a further process: the container's, or a folder below it."""
-    if not request.cgroup or request.cgroup == "/":
-        return saved.cgroup_path
-    if ".." in request.cgroup.split("/"):
-        raise Conflict(f'bad sub cgroup path: "{request.cgroup}"')
-    return saved.cgroup_path.rstrip("/") + "/" + request.cgroup.strip("/")
+def exec_cgroup(saved: Saved, request: ExecRequest) -> Manager:
+    """The cgroup of a further process: the container's, or folders below it, which have to be there."""
+    group = cgroup.manager(saved.cgroup_path, saved.cgroup_driver)
+    if not any(place.strip("/") for place in request.cgroups.values()):
+        return group
+    folders = group.paths()
+    for name, place in request.cgroups.items():
+        if ".." in place.split("/"):
+            raise Conflict(f"unable to create new parent process: {place} is not a sub cgroup path")
+        chosen = list(folders) if not name else [name]
+        if not set(chosen) <= set(folders):
+            raise Conflict(f"unable to create new parent process: unknown controller {name} in SubCgroupPaths")
+        for one in chosen:
+            folders[one] = f"{folders[one]}/{place.strip('/')}".rstrip("/")
+    for folder in folders.values():
+        if not os.path.isdir(folder):
+            reason = f"openat2 {folder}/cgroup.procs: no such file or directory"
+            raise StartFailed(f"{_START}error adding process to cgroups: {reason}")
+    return group.at(folders)
 
 
 def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
@@ -206,7 +218,7 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
     if pid_file:
         from wherry.linux import file
 
-        file.replace(pid_file, str(pid).encode(), 0o644)
+        file.write_pid(pid_file, pid)
     return Process(pid=pid, pidfd=pidfd, console=master if master >= 0 else None)
 
 

@@ -1,7 +1,8 @@
 """The command line's grammar: Go's `flag` as runc's callers know it, and help in its form.
 
 `-name` and `--name` are the same, values follow as `=value` or as the next word, flags end at the first word that is none (or at
-`--`); switches take `=true` and `=false`; short flags are not joined.
+`--`); switches take `=true` and `=false`; short flags are not joined. Commands that take no program to run also know their own
+flags behind an argument (`delete <id> --force`); what is no flag of theirs is an argument there, as a signal «-1» is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 
@@ -20,7 +21,7 @@ class UsageError(WherryError):
 
 
 class Flag(Record):
-    """One flag. `kind`: «switch», «text», «number» or «list» (may be given several times)."""
+    """One flag. `kind`: «switch», «text», «number», «duration» (seconds), «list» or «numbers» (may be given several times)."""
 
     names: tuple[str, ...]
     kind: str
@@ -29,7 +30,10 @@ class Flag(Record):
 
 
 class Command(Record):
-    """A command's face: its flags, the words after its name, how many arguments it takes, its help."""
+    """A command's face: its flags, the words after its name, how many arguments it takes, its help.
+
+    `runs_words`: what follows the first argument belongs to another program.
+    """
 
     name: str
     usage: str
@@ -38,17 +42,25 @@ class Command(Record):
     description: str = ""
     minimum: int = 1
     maximum: int | None = 1
+    runs_words: bool = False
 
 
-def parse(flags: Sequence[Flag], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The values by each flag's first name, and the words that follow. UsageError as Go words it."""
+def parse(flags: Sequence[Flag], words: Sequence[str], anywhere: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """The values by each flag's first name, and the words that follow. UsageError as Go words it.
+
+    `anywhere`: known flags count behind the first argument too.
+    """
     known = {name: flag for flag in flags for name in flag.names}
     values: dict[str, Any] = {flag.names[0]: _default(flag) for flag in flags}
     rest = list(words)
+    passed: list[str] = []
     while rest:
         word = rest[0]
-        if len(word) < 2 or word[0] != "-":
-            break
+        if len(word) < 2 or word[0] != "-" or (passed and not _is_one_of(word, known)):
+            if not anywhere:
+                break
+            passed.append(rest.pop(0))
+            continue
         rest.pop(0)
         if word == "--":
             break
@@ -67,14 +79,20 @@ def parse(flags: Sequence[Flag], words: Sequence[str]) -> tuple[dict[str, Any], 
                 raise UsageError(f"flag needs an argument: -{name}")
             value = rest.pop(0)
         _store(values, flag, name, value)
-    return values, rest
+    return values, passed + rest
+
+
+def _is_one_of(word: str, known: Mapping[str, Flag]) -> bool:
+    return word == "--" or word.lstrip("-").partition("=")[0] in (*known, "help", "h")
 
 
 def _default(flag: Flag) -> Any:
     if flag.kind == "switch":
         return False
-    if flag.kind == "list":
+    if flag.kind in ("list", "numbers"):
         return []
+    if flag.kind == "duration":
+        return seconds(flag.default)
     return int(flag.default or 0) if flag.kind == "number" else flag.default
 
 
@@ -89,6 +107,17 @@ def _switch(name: str, value: str) -> bool:
 def _store(values: dict[str, Any], flag: Flag, name: str, value: str) -> None:
     if flag.kind == "list":
         values[flag.names[0]].append(value)
+    elif flag.kind == "numbers":
+        try:
+            values[flag.names[0]].append(int(value))
+        except ValueError:
+            reason = f'strconv.ParseInt: parsing "{value}": invalid syntax'
+            raise UsageError(f'invalid value "{value}" for flag -{name}: {reason}') from None
+    elif flag.kind == "duration":
+        found = seconds(value)
+        if found is None:
+            raise UsageError(f'invalid value "{value}" for flag -{name}: parse error')
+        values[flag.names[0]] = found
     elif flag.kind == "number":
         try:
             values[flag.names[0]] = int(value)
@@ -96,6 +125,24 @@ def _store(values: dict[str, Any], flag: Flag, name: str, value: str) -> None:
             raise UsageError(f'invalid value "{value}" for flag -{name}: parse error') from None
     else:
         values[flag.names[0]] = value
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float | None:
+    """Seconds of a Go duration such as 5s, 1m30s, 500ms, 0; None for what is none."""
+    if text == "0":
+        return 0.0
+    total, rest = 0.0, text.removeprefix("-")
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        letters = len(rest[digits:]) - len(rest[digits:].lstrip("numsh"))
+        number, unit, rest = rest[:digits], rest[digits : digits + letters], rest[digits + letters :]
+        if unit not in _UNITS or number.count(".") > 1 or not number.strip("."):
+            return None
+        total += float(number) * _UNITS[unit]
+    return None if not text.removeprefix("-") else -total if text.startswith("-") else total
 
 
 def check_count(command: Command, words: Sequence[str]) -> None:

@@ -14,17 +14,28 @@ class Log(Record):
     format: str = "text"
     debug: bool = False
 
+    def check(self) -> None:
+        """OSError «open …» when the file cannot be written; it is made when it is not there."""
+        if self.path:
+            os.close(self._open())
+
     def write(self, level: str, message: str) -> None:
         """Appends one entry. A log that cannot be written is an OSError."""
         line = entry(self.format, level, message, _now()).encode("utf-8", "surrogateescape")
         if not self.path:
             os.write(2, line)
             return
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = self._open()
         try:
             os.write(fd, line)
         finally:
             os.close(fd)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"open {self.path}") from error
 
 
 def entry(form: str, level: str, message: str, moment: str) -> str:

@@ -25,9 +25,11 @@ GLOBAL_FLAGS = (
     Flag(names=("log",), kind="text", help="append log entries to this file instead of standard error"),
     Flag(names=("log-format",), kind="text", help="format of log entries: text or json", default="text"),
     Flag(names=("root",), kind="text", help="folder of the containers' state (on a tmpfs)", default="/run/wherry-runc"),
-    Flag(names=("criu",), kind="text", help="for runc's callers; checkpoint and restore are not supported", default="criu"),
+    Flag(names=("criu",), kind="text", help="the program criu, for checkpoint and restore", default="criu"),
     Flag(names=("systemd-cgroup",), kind="switch", help="let systemd manage the cgroup; cgroupsPath is slice:prefix:name"),
-    Flag(names=("rootless",), kind="text", help="auto or false: a user without root is not supported", default="auto"),
+    Flag(names=("cgroup-manager",), kind="text", help="cgroupfs or systemd, as crun calls the choice", default="cgroupfs"),
+    Flag(names=("config",), kind="text", help="the bundle's configuration file", default="config.json"),
+    Flag(names=("rootless",), kind="text", help="whether cgroups may be out of reach: true, false or auto", default="auto"),
     Flag(names=("version", "v"), kind="switch", help="print the version"),
 )
 
@@ -37,6 +39,8 @@ class Context(Record):
 
     root: str
     cgroup_driver: str
+    config: str
+    criu: str
     flags: Mapping[str, Any]
     arguments: tuple[str, ...]
     log: Log
@@ -48,9 +52,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         values, rest = parse(GLOBAL_FLAGS, argv)
         path = "" if values["log"] == "/dev/stderr" else values["log"]
-        log = Log(path=path, format=values["log-format"] or "text", debug=values["debug"])
-        if log.format not in ("text", "json"):
-            raise WherryError(f'invalid log-format "{log.format}"')
+        if values["log-format"] not in ("text", "json", ""):
+            raise WherryError(f"invalid log-format: {values['log-format']}")
+        opened = Log(path=path, format=values["log-format"] or "text", debug=values["debug"])
+        opened.check()
+        log = opened
         return _dispatch(values, rest, log)
     except UsageError as error:
         _help_after(error.message, argv)
@@ -73,18 +79,18 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
         return _help(rest)
     if name not in COMMANDS:
         return _fatal(log, f"No help topic for '{name}'", 3)
-    if values["rootless"] not in ("auto", "false"):
-        raise WherryError(f"--rootless {values['rootless']} is not supported")
+    if values["cgroup-manager"] not in ("cgroupfs", "systemd"):
+        raise WherryError(f"--cgroup-manager {values['cgroup-manager']} is not supported")
     command, run = load(name)
-    flags, arguments = parse(command.flags, rest)
+    flags, arguments = parse(command.flags, rest, anywhere=not command.runs_words)
     if flags.get("help"):
         return _help([name])
     check_count(command, arguments)
     if values["debug"]:
         _watch(log)
-    driver = "systemd" if values["systemd-cgroup"] else "cgroupfs"
-    root = os.path.abspath(values["root"])
-    context = Context(root=root, cgroup_driver=driver, flags=flags, arguments=tuple(arguments), log=log)
+    context = Context(
+        root=os.path.abspath(values["root"]), cgroup_driver="systemd" if values["systemd-cgroup"] else values["cgroup-manager"],
+        config=values["config"], criu=values["criu"], flags=flags, arguments=tuple(arguments), log=log)
     try:
         return run(context)
     except WherryError as error:
@@ -130,7 +136,7 @@ def _version() -> int:
     from wherry import __version__
     from wherry.oci.runtime import VERSION
 
-    print(f"wherry-runc version {__version__}\nspec: {VERSION}\npython: {sys.version.split()[0]}")
+    print(f"wherry-runc version {__version__}\ncommit: v{__version__}\nspec: {VERSION}\npython: {sys.version.split()[0]}")
     return 0
 
 

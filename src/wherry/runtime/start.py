@@ -21,8 +21,12 @@ def start(container: Container) -> None:
     now = state.status(container.root, saved)
     if now == "stopped":
         raise Conflict("cannot start a container that has stopped")
+    if now == "creating":
+        raise Conflict("cannot start a container that is being created")
+    if now == "paused":
+        raise Conflict("cannot start a container in the paused state")
     fifo = state.folder(container.root, container.id) + "/exec.fifo"
-    if now != "created" or not os.path.exists(fifo):
+    if now != "created":
         raise Conflict("cannot start an already running container")
     if saved.start_container:
         _run_inside(saved)

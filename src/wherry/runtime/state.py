@@ -2,16 +2,19 @@
 
     <root>/<id>/            0711; flock(2)ed by whoever creates the container
         state.json          what `Saved` holds; replaced atomically. A folder without it was left by a creator that died
+        creating            a link that says where the cgroup of a container without state.json may be, as driver:path
         exec.fifo           cold: the init reads it; made before state.json, removed by `start`
-        waiting             warm: the init waits on its creator's socket; removed by `start`
+        waiting             warm: the init waits on its creator's socket and has this file locked; removed by `start`
         seccomp.bpf         the compiled filter, for `exec`
+        notify/             the container's socket for sd_notify(3), where there is one
 
-The status is not stored but found: no init with this pid and start time → stopped; exec.fifo or waiting there → created; the
-cgroup frozen → paused; otherwise running. Version of the format: `"version"`, 1; another one is refused.
+The status is not stored but found: no init with this pid and start time → stopped; the cgroup frozen → paused; exec.fifo or
+waiting held by the init → created; otherwise running. Version of the format: `"version"`, 1; another one is refused.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 from wherry.errors import DataLoss, NotFound, Unsupported
@@ -19,6 +22,7 @@ from wherry.linux import file, process
 from wherry.oci import jsontext
 from wherry.oci.runtime import VERSION, Hook, State
 from wherry.record import Record
+from wherry.runtime.validate import check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from wherry.linux.seccomp.compiler import Program
 
 FORMAT = 1
+NOTIFY = "notify"
 _HOOKS = ("start_container", "poststart", "poststop")
 
 
@@ -90,9 +95,8 @@ class Saved(Record):
 
 
 def folder(root: str, container_id: str) -> str:
-    """Where a container's state is. NotFound for an id that could not be one."""
-    if not container_id or "/" in container_id or container_id in (".", ".."):
-        raise NotFound("container does not exist")
+    """Where a container's state is. InvalidArgument for an id that could not be one."""
+    check_id(container_id)
     return f"{root}/{container_id}"
 
 
@@ -132,18 +136,59 @@ def load_filter(root: str, container_id: str) -> Program:
 
 
 def status(root: str, saved: Saved) -> str:
-    """created, running, paused or stopped, found at this moment."""
+    """One of creating (hooks may run), created, running, paused or stopped, found at this moment."""
     if not is_alive(saved):
         return "stopped"
-    if is_waiting(root, saved.id):
-        return "created"
-    return "paused" if _is_frozen(saved) else "running"
+    if _is_locked(folder(root, saved.id)):
+        return "creating"
+    if _is_frozen(saved):
+        return "paused"
+    return "created" if is_waiting(root, saved.id) else "running"
 
 
 def is_waiting(root: str, container_id: str) -> bool:
-    """Whether the init still waits for `start`."""
+    """Whether the init still waits for `start`.
+
+    The files alone do not say: who starts it may be killed before it removes them. So the init holds them as long as it waits,
+    the fifo by reading from it, the other by a lock (flock(2)); its exec lets both go.
+    """
     place = folder(root, container_id)
-    return os.path.exists(place + "/exec.fifo") or os.path.exists(place + "/waiting")
+    return _has_reader(place + "/exec.fifo") or _is_locked(place + "/waiting")
+
+
+def make_waiting(root: str, container_id: str) -> int:
+    """Makes the file `waiting`, locked. The lock lasts as long as a fork of the caller holds the descriptor: up to its exec."""
+    import fcntl
+
+    fd = os.open(folder(root, container_id) + "/waiting", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _has_reader(fifo: str) -> bool:
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.ENOENT):
+            raise
+        return False
+    return True
+
+
+def _is_locked(path: str) -> bool:
+    import fcntl
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def oci_state(root: str, saved: Saved) -> dict[str, Any]:
@@ -164,18 +209,24 @@ def remove(root: str, container_id: str) -> None:
     """Removes a container's folder. state.json goes first: what is left of it then is known to be a ruin."""
     place = folder(root, container_id)
     try:
-        names = sorted(os.listdir(place), key=lambda name: name != "state.json")
-    except FileNotFoundError:
-        return
-    for name in names:
-        try:
-            os.unlink(f"{place}/{name}")
-        except FileNotFoundError:
-            pass
-    try:
+        clear(place)
         os.rmdir(place)
     except FileNotFoundError:
         pass
+
+
+def clear(place: str) -> None:
+    """Empties a folder of ours, `state.json` first; somebody may be doing the same."""
+    for name in sorted(os.listdir(place), key=lambda name: name != "state.json"):
+        path = f"{place}/{name}"
+        try:
+            if name == NOTIFY:
+                clear(path)
+                os.rmdir(path)
+            else:
+                os.unlink(path)
+        except FileNotFoundError:
+            pass
 
 
 def list_ids(root: str) -> list[str]:
@@ -184,6 +235,28 @@ def list_ids(root: str) -> list[str]:
         return sorted(name for name in os.listdir(root) if os.path.exists(f"{root}/{name}/state.json"))
     except FileNotFoundError:
         return []
+
+
+def note_creation(root: str, container_id: str, cgroup_path: str, driver: str) -> None:
+    """Notes where a container's cgroup will be, before it is made: should the creator be killed, `ruin` finds it."""
+    os.symlink(f"{driver}:{cgroup_path}", f"{folder(root, container_id)}/creating")
+
+
+def creation_done(root: str, container_id: str) -> None:
+    """state.json says it from here on."""
+    os.unlink(f"{folder(root, container_id)}/creating")
+
+
+def ruin(root: str, container_id: str) -> tuple[str, str] | None:
+    """(driver, cgroup path) of a container whose creator was killed before it wrote state.json; None when there is no such."""
+    place = folder(root, container_id)
+    if os.path.exists(place + "/state.json") or _is_locked(place):
+        return None
+    try:
+        driver, _, path = os.readlink(place + "/creating").partition(":")
+    except OSError:
+        return ("", "") if os.path.isdir(place) else None
+    return driver, path
 
 
 def now_text() -> str:

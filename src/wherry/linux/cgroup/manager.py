@@ -31,6 +31,10 @@ class Manager:
         """The folders by controller; on v2 one, under the empty name. This is what runc keeps as `cgroup_paths`."""
         raise NotImplementedError
 
+    def at(self, folders: dict[str, str]) -> Manager:
+        """The cgroup at these folders, which are there, by controller as `paths` names them: a process's place below this one."""
+        raise NotImplementedError
+
     def plan(self, resources: Resources) -> tuple[Step, ...]:
         """What `set` would write, without touching anything. Raises InvalidArgument for values no kernel takes."""
         raise NotImplementedError

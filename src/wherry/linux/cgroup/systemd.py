@@ -52,6 +52,9 @@ class SystemdManager(Manager):
     def paths(self) -> dict[str, str]:
         return self._files.paths()
 
+    def at(self, folders: dict[str, str]) -> Manager:
+        return self._files.at(folders)
+
     def plan(self, resources: Mapping[str, Any]) -> tuple[Step, ...]:
         return self._files.plan(resources)
 

@@ -42,6 +42,9 @@ class V1Manager(Manager):
     def paths(self) -> dict[str, str]:
         return dict(self._folders)
 
+    def at(self, folders: dict[str, str]) -> V1Manager:
+        return V1Manager(folders)
+
     def plan(self, resources: Mapping[str, Any]) -> tuple[Step, ...]:
         return plan_v1(resources)
 

@@ -46,6 +46,9 @@ class V2Manager(Manager):
     def paths(self) -> dict[str, str]:
         return {"": self._folder}
 
+    def at(self, folders: dict[str, str]) -> V2Manager:
+        return V2Manager(folders[""], self._mount)
+
     def plan(self, resources: Mapping[str, Any]) -> tuple[Step, ...]:
         return plan_v2(resources)
 

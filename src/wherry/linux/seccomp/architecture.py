@@ -38,6 +38,7 @@ _ALL = {
     "SCMP_ARCH_S390X": Architecture(
         name="SCMP_ARCH_S390X", audit=0x80000016, table="s390x", big_endian=True, multiplexed=True),
 }
+NAMES = tuple(_ALL)
 # Named by the specification, but without a table here.
 _KNOWN = ("SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64",
           "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_S390", "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64",

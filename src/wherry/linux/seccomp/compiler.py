@@ -39,9 +39,9 @@ _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 # A new call passes with these, so nothing needs to be said about it.
 _PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
-_FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
           "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32}
-DEFAULT_FLAGS = _FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+DEFAULT_FLAGS = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
 
 
 class Program(Record):
@@ -150,9 +150,9 @@ def _flag_bits(flags: Sequence[str] | None) -> int:
         return DEFAULT_FLAGS
     bits = 0
     for flag in flags:
-        if flag not in _FLAGS:
+        if flag not in FLAGS:
             raise InvalidArgument(f"seccomp: unknown flag {flag!r}")
-        bits |= _FLAGS[flag]
+        bits |= FLAGS[flag]
     return bits
 
 

@@ -16,12 +16,12 @@ COMMAND = Command(
 
 
 def run(context: Context) -> int:
-    """Creates; the terminal's master goes to the console socket."""
+    """Creates; the terminal's master goes to the console socket, the init's descriptor to the pidfd socket."""
     bundle, config = creation.load_config(context)
-    init = creation.create(context, bundle, config, detached=True)
-    if init.console is not None:
+    with creation.Sockets(context.flags) as sockets:
+        init = creation.create(context, bundle, config, detached=True)
         try:
-            creation.send_console(context.flags["console-socket"], init.console)
+            sockets.hand_over(init.console, init.pidfd, "standard")
         except OSError:
             from wherry.runtime import container
 

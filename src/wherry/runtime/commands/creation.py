@@ -11,6 +11,10 @@ from wherry.runtime.flags import Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Mapping
+    from typing import Any, Self
+
     from wherry.oci.runtime import Config
     from wherry.runtime.container import Init
     from wherry.runtime.main import Context
@@ -19,12 +23,16 @@ SECCOMP_CACHE = "/run/wherry/seccomp"
 BUNDLE = Flag(names=("bundle", "b"), kind="text", help="the bundle's folder; the current one if not given")
 CONSOLE_SOCKET = Flag(names=("console-socket",), kind="text",
                       help="Unix socket that is sent the master of the container's terminal")
+PIDFD_SOCKET = Flag(names=("pidfd-socket",), kind="text",
+                    help="Unix socket that is sent a descriptor of the process, for signals that cannot meet another one")
 PID_FILE = Flag(names=("pid-file",), kind="text", help="write the process id to this file")
 PRESERVE_FDS = Flag(names=("preserve-fds",), kind="number", default="0",
                     help="pass on this many descriptors beyond stdio and $LISTEN_FDS")
 FLAGS = (
     BUNDLE,
+    Flag(names=("config", "f"), kind="text", help="the configuration file, instead of the bundle's config.json"),
     CONSOLE_SOCKET,
+    PIDFD_SOCKET,
     PID_FILE,
     Flag(names=("no-pivot",), kind="switch", help="move the root instead of pivot_root, for a rootfs on a ramdisk"),
     Flag(names=("no-new-keyring",), kind="switch", help="keep the caller's session keyring"),
@@ -37,7 +45,7 @@ def load_config(context: Context) -> tuple[str, Config]:
     bundle = context.flags["bundle"] or os.getcwd()
     if not os.path.isdir(bundle):
         raise InvalidArgument(f"chdir {bundle}: no such file or directory")
-    config = read_config(os.path.abspath(bundle))
+    config = read_config(os.path.abspath(bundle), context.flags["config"] or context.config)
     count = listen_fds()
     if count and config.process is not None:
         process = config.process.replace(env=(*config.process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
@@ -64,18 +72,65 @@ def create(context: Context, bundle: str, config: Config, detached: bool) -> Ini
     flags = context.flags
     process = config.process
     check_terminal(bool(process and process.terminal), detached, flags["console-socket"])
+    check_preserved(flags["preserve-fds"])
     return container.create(container.CreateRequest(
         id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
         cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],
-        preserve_fds=flags["preserve-fds"] + listen_fds(), mode="cold", seccomp_cache=SECCOMP_CACHE))
+        preserve_fds=flags["preserve-fds"] + listen_fds(), notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold",
+        seccomp_cache=SECCOMP_CACHE))
 
 
-def send_console(path: str, master: int) -> None:
-    """Hands a terminal's master to whoever listens at `path`, with the name that runc gives it."""
+def check_preserved(count: int) -> None:
+    """InvalidArgument unless descriptors are open for all that are to be passed on."""
+    first = 3 + listen_fds()
+    for number in range(first, first + count):
+        try:
+            os.fstat(number)
+        except OSError:
+            reason = "stat fd: no such file or directory"
+            raise InvalidArgument(f"unable to stat preserved-fd {number - first} (of {count}): {reason}") from None
+
+
+class Sockets:
+    """Where a terminal's master and the process's own descriptor go: both are reached before anything is made.
+
+    A context: left, the connections are closed. InvalidArgument when nobody listens.
+    """
+
+    def __init__(self, flags: Mapping[str, Any]) -> None:
+        self._console: _socket.socket | None = None
+        self._pidfd: _socket.socket | None = None
+        try:
+            self._console = _dial(flags["console-socket"])
+            self._pidfd = _dial(flags["pidfd-socket"])
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in (self._console, self._pidfd):
+            if connection is not None:
+                connection.close()
+
+    def hand_over(self, master: int | None, pidfd: int, kind: str) -> None:
+        """Sends what there is to whom it was promised. `kind` as with runc: «standard» is an init, «setns» a further process."""
+        from wherry.linux import unixsocket
+
+        if self._console is not None and master is not None:
+            unixsocket.send(self._console, b"/dev/ptmx", (master,))
+        if self._pidfd is not None:
+            unixsocket.send(self._pidfd, kind.encode(), (pidfd,))
+
+
+def _dial(path: str) -> _socket.socket | None:
+    if not path:
+        return None
     from wherry.linux import unixsocket
 
-    connection = unixsocket.connect(path, unixsocket.SOCK_STREAM)
     try:
-        unixsocket.send(connection, b"/dev/ptmx", (master,))
-    finally:
-        connection.close()
+        return unixsocket.connect(path, unixsocket.SOCK_STREAM)
+    except OSError as error:
+        raise InvalidArgument(f"dial unix {path}: connect: {(error.strerror or '').lower()}") from error

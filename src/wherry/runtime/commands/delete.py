@@ -22,6 +22,7 @@ def run(context: Context) -> int:
         found = container.load(context.root, context.arguments[0])
     except NotFound:
         if context.flags["force"]:
+            container.delete_ruin(context.root, context.arguments[0])
             return 0
         raise
     container.delete(found, force=context.flags["force"])

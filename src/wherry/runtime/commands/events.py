@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="events", usage="show what a container uses", arguments="<container-id>",
-    flags=(Flag(names=("interval",), kind="text", default="5s", help="time between two lines"),
+    flags=(Flag(names=("interval",), kind="duration", default="5s", help="time between two lines"),
            Flag(names=("stats",), kind="switch", help="one line, then end")),
     description="Prints a line of type stats every interval, and one of type oom when the kernel kills a process for lack\n"
                 "of memory. Ends with the container.")
@@ -28,7 +28,9 @@ COMMAND = Command(
 def run(context: Context) -> int:
     """Prints them."""
     found = container.load(context.root, context.arguments[0])
-    seconds = interval(context.flags["interval"])
+    seconds = context.flags["interval"]
+    if seconds <= 0:
+        raise InvalidArgument("duration interval must be greater than 0")
     if not state.is_alive(found.saved):
         raise InvalidArgument(f"container with id {found.id} is not running")
     group = control.group_of(found)
@@ -37,20 +39,6 @@ def run(context: Context) -> int:
         return 0
     _follow(found, group, seconds)
     return 0
-
-
-def interval(text: str) -> float:
-    """Seconds of a Go duration such as 5s, 500ms, 1m. InvalidArgument unless it is more than zero."""
-    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        if text.endswith(unit):
-            try:
-                seconds = float(text.removesuffix(unit)) * factor
-            except ValueError:
-                break
-            if seconds > 0:
-                return seconds
-            break
-    raise InvalidArgument("duration interval must be greater than 0")
 
 
 def _follow(found: container.Container, group: Manager, seconds: float) -> None:
@@ -87,34 +75,39 @@ def _print(kind: str, container_id: str, data: object) -> None:
 
 
 def stats_document(stats: Stats) -> dict[str, Any]:
-    """The document of `runc events`, field by field."""
-    cpu, memory = stats.cpu, stats.memory
+    """The document of `runc events`, field by field; what is zero or empty is left out where runc leaves it out."""
+    cpu, memory, blkio = stats.cpu, stats.memory, stats.blkio
     return {
         "cpu": {
-            "usage": {"total": cpu.total_ns, "percpu": list(cpu.per_cpu_ns), "percpu_kernel": list(cpu.per_cpu_kernel_ns),
-                      "percpu_user": list(cpu.per_cpu_user_ns), "kernel": cpu.kernel_ns, "user": cpu.user_ns},
-            "throttling": {"periods": cpu.periods, "throttledPeriods": cpu.throttled_periods, "throttledTime": cpu.throttled_ns},
+            "usage": _given(
+                total=cpu.total_ns, percpu=list(cpu.per_cpu_ns), percpu_kernel=list(cpu.per_cpu_kernel_ns),
+                percpu_user=list(cpu.per_cpu_user_ns)) | {"kernel": cpu.kernel_ns, "user": cpu.user_ns},
+            "throttling": _given(
+                periods=cpu.periods, throttledPeriods=cpu.throttled_periods, throttledTime=cpu.throttled_ns),
         },
-        "memory": {
-            "cache": memory.cache, "usage": _memory(memory.usage), "swap": _memory(memory.swap), "kernel": _memory(memory.kernel),
-            "kernelTCP": _memory(memory.kernel_tcp), "raw": dict(memory.stat),
-        },
-        "pids": {"current": stats.pids.current, "limit": stats.pids.limit},
-        "blkio": {
-            "ioServiceBytesRecursive": _blkio(stats.blkio.service_bytes), "ioServicedRecursive": _blkio(stats.blkio.serviced),
-            "ioQueueRecursive": _blkio(stats.blkio.queued), "ioServiceTimeRecursive": _blkio(stats.blkio.service_time),
-            "ioWaitTimeRecursive": _blkio(stats.blkio.wait_time), "ioMergedRecursive": _blkio(stats.blkio.merged),
-            "ioTimeRecursive": _blkio(stats.blkio.time), "sectorsRecursive": _blkio(stats.blkio.sectors),
-        },
-        "hugetlb": {size: {"usage": data.usage, "max": data.max_usage, "failcnt": data.failcnt} for size, data in stats.hugetlb},
+        "memory": _given(cache=memory.cache) | {
+            "usage": _memory(memory.usage), "swap": _memory(memory.swap), "kernel": _memory(memory.kernel),
+            "kernelTCP": _memory(memory.kernel_tcp)} | _given(raw=dict(memory.stat)),
+        "pids": _given(current=stats.pids.current, limit=stats.pids.limit),
+        "blkio": _given(
+            ioServiceBytesRecursive=_blkio(blkio.service_bytes), ioServicedRecursive=_blkio(blkio.serviced),
+            ioQueuedRecursive=_blkio(blkio.queued), ioServiceTimeRecursive=_blkio(blkio.service_time),
+            ioWaitTimeRecursive=_blkio(blkio.wait_time), ioMergedRecursive=_blkio(blkio.merged),
+            ioTimeRecursive=_blkio(blkio.time), sectorsRecursive=_blkio(blkio.sectors)),
+        "hugetlb": {
+            size: _given(usage=data.usage, max=data.max_usage) | {"failcnt": data.failcnt} for size, data in stats.hugetlb},
         "intel_rdt": {},
         "network_interfaces": None,
     }
 
 
-def _memory(data: MemoryData) -> dict[str, int]:
-    return {"limit": data.limit, "usage": data.usage, "max": data.max_usage, "failcnt": data.failcnt}
+def _memory(data: MemoryData) -> dict[str, Any]:
+    return {"limit": data.limit, **_given(usage=data.usage, max=data.max_usage), "failcnt": data.failcnt}
 
 
 def _blkio(entries: tuple[BlkioEntry, ...]) -> list[dict[str, Any]]:
-    return [{"major": one.major, "minor": one.minor, "op": one.op, "value": one.value} for one in entries]
+    return [_given(major=one.major, minor=one.minor, op=one.op, value=one.value) for one in entries]
+
+
+def _given(**fields: object) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from wherry.errors import InvalidArgument
-from wherry.linux import file
+from wherry.linux import capability, file
 from wherry.oci import jsontext
 from wherry.oci.runtime import Capabilities, Process, User
 from wherry.runtime import container
@@ -19,15 +21,16 @@ if TYPE_CHECKING:
     from wherry.runtime.main import Context
 
 COMMAND = Command(
-    name="exec", usage="run a further program in a container", maximum=None,
+    name="exec", usage="run a further program in a container", maximum=None, runs_words=True,
     arguments="<container-id> <program> [arguments] | -p process.json <container-id>",
     flags=(
         creation.CONSOLE_SOCKET,
+        creation.PIDFD_SOCKET,
         Flag(names=("cwd",), kind="text", help="working folder in the container"),
         Flag(names=("env", "e"), kind="list", help="NAME=value to add to the environment"),
         Flag(names=("tty", "t"), kind="switch", help="give it a terminal"),
         Flag(names=("user", "u"), kind="text", help="uid[:gid]"),
-        Flag(names=("additional-gids", "g"), kind="list", help="further groups, by number"),
+        Flag(names=("additional-gids", "g"), kind="numbers", help="further groups, by number"),
         Flag(names=("process", "p"), kind="text", help="file with the process as in the runtime-spec"),
         Flag(names=("detach", "d"), kind="switch", help="do not wait for its end"),
         creation.PID_FILE,
@@ -36,7 +39,7 @@ COMMAND = Command(
         Flag(names=("no-new-privs",), kind="switch", help="set no-new-privileges"),
         Flag(names=("cap", "c"), kind="list", help="capability to add"),
         creation.PRESERVE_FDS,
-        Flag(names=("cgroup",), kind="text", help="run in this folder below the container's cgroup"),
+        Flag(names=("cgroup",), kind="list", help="[controller,…:]folder below the container's cgroup to run in"),
         Flag(names=("ignore-paused",), kind="switch", help="also in a paused container"),
     ),
     description="The program begins with the environment, user, folder and capabilities of the container's own.\n"
@@ -50,22 +53,22 @@ def run(context: Context) -> int:
         raise InvalidArgument("process args cannot be empty")
     found = container.load(context.root, context.arguments[0])
     process = plan_process(flags, context.arguments[1:], found.saved.bundle)
+    check_process(process, context)
     creation.check_terminal(process.terminal, flags["detach"], flags["console-socket"])
+    creation.check_preserved(flags["preserve-fds"])
     listen = creation.listen_fds()
     if listen:
         process = process.replace(env=(*process.env, f"LISTEN_FDS={listen}", "LISTEN_PID=1"))
     if process.terminal and not flags["detach"]:
-        import os
-
         from wherry.runtime.commands.foreground import open_tty
 
         os.close(open_tty())
-    running = container.execute(found, container.ExecRequest(
-        process=process, pid_file=flags["pid-file"], preserve_fds=flags["preserve-fds"] + listen,
-        cgroup=parse_cgroup(flags["cgroup"]), ignore_paused=flags["ignore-paused"], mode="cold"))
+    with creation.Sockets(flags) as sockets:
+        running = container.execute(found, container.ExecRequest(
+            process=process, pid_file=flags["pid-file"], preserve_fds=flags["preserve-fds"] + listen,
+            cgroups=parse_cgroups(flags["cgroup"]), ignore_paused=flags["ignore-paused"], mode="cold"))
+        sockets.hand_over(running.console if flags["detach"] else None, running.pidfd, "setns")
     if flags["detach"]:
-        if running.console is not None:
-            creation.send_console(flags["console-socket"], running.console)
         return 0
     from wherry.runtime.commands.foreground import stay_with
 
@@ -77,8 +80,10 @@ def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: s
     if flags["process"]:
         try:
             return Process.from_json(jsontext.loads(file.read(flags["process"])), "")
+        except OSError as error:
+            raise InvalidArgument(f"open {flags['process']}: {(error.strerror or '').lower()}") from error
         except ValueError as error:
-            raise InvalidArgument(f"{flags['process']}: {error}") from error
+            raise InvalidArgument(str(error)) from error
     process = read_config(bundle).process
     if process is None:
         raise InvalidArgument("process property must not be empty")
@@ -88,7 +93,7 @@ def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: s
     if flags["user"]:
         process = process.replace(user=parse_user(flags["user"], process.user))
     if flags["additional-gids"]:
-        groups = tuple(_number(text) for text in flags["additional-gids"])
+        groups = tuple(flags["additional-gids"])
         process = process.replace(user=process.user.replace(additional_gids=(*process.user.additional_gids, *groups)))
     if flags["no-new-privs"]:
         process = process.replace(no_new_privileges=True)
@@ -108,17 +113,48 @@ def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: s
 def parse_user(text: str, own: User) -> User:
     """uid[:gid], numbers only, as runc takes them."""
     uid, colon, gid = text.partition(":")
-    return own.replace(uid=_number(uid), gid=_number(gid) if colon else own.gid)
+    return own.replace(uid=_number(uid, "uid"), gid=_number(gid, "gid") if colon else own.gid)
 
 
-def parse_cgroup(text: str) -> str:
-    """The folder below the container's cgroup; one controller's alone is not supported."""
-    if ":" in text:
-        raise InvalidArgument(f"--cgroup {text}: a folder per controller is not supported")
-    return text
+def check_process(process: Process, context: Context) -> None:
+    """InvalidArgument for a process that cannot be, as the config of a container is refused; warns of unknown capabilities."""
+    if not process.args:
+        raise InvalidArgument("args must not be empty")
+    if not process.cwd.startswith("/"):
+        raise InvalidArgument("Cwd must be an absolute path" if process.cwd else "Cwd property must not be empty")
+    if process.selinux_label and not os.path.exists("/sys/fs/selinux/enforce"):
+        raise InvalidArgument("selinux label is specified in config, but selinux is disabled or not supported")
+    ids = (process.user.uid, process.user.gid, *process.user.additional_gids)
+    if not all(0 <= number <= _LAST_ID for number in ids):
+        reason = f"unable to setup user: uids and gids must be in range 0-{_LAST_ID}"
+        raise InvalidArgument(f"unable to start container process: {reason}")
+    given = process.capabilities or Capabilities()
+    named = (given.bounding, given.effective, given.permitted, given.inheritable, given.ambient)
+    unknown = sorted({name for names in named for name in names} - set(capability.NAMES))
+    if unknown:
+        context.log.write("warning", f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
 
 
-def _number(text: str) -> int:
-    if not text.isdigit():
-        raise InvalidArgument(f'parsing "{text}": not a number')
-    return int(text)
+_LAST_ID = (1 << 31) - 1
+
+
+def parse_cgroups(given: list[str]) -> dict[str, str]:
+    """Folders below the container's cgroup by controller («» for all), from «folder» and «controller,controller:folder»."""
+    found: dict[str, str] = {}
+    for text in given:
+        names, colon, place = text.rpartition(":")
+        for name in names.split(",") if colon else ("",):
+            if name in found:
+                raise InvalidArgument(f"can't parse --cgroup: duplicate controller {name}")
+            found[name] = place
+    if "" in found and len(found) > 1:
+        raise InvalidArgument("can't parse --cgroup: a folder for all controllers stands alone")
+    return found
+
+
+def _number(text: str, kind: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        reason = f'strconv.Atoi: parsing "{text}": invalid syntax'
+        raise InvalidArgument(f"parsing {text} as int for {kind} failed: {reason}") from None

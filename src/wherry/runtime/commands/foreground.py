@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
+
+    from wherry.runtime.notify import Proxy
 else:
     import _signal
 
@@ -28,11 +30,12 @@ def open_tty() -> int:
         raise Unavailable(f"open /dev/tty: {(error.strerror or '').lower()}") from error
 
 
-def stay_with(pidfd: int, master: int | None, begin: Callable[[], None] | None = None) -> int:
+def stay_with(pidfd: int, master: int | None, begin: Callable[[], None] | None = None, proxy: Proxy | None = None) -> int:
     """Waits for a child's end and returns its exit status (128 + n for a signal).
 
     With `master` the bytes of this session's terminal are carried both ways, in raw mode, which is undone on every way out.
-    Signals are passed on. `begin` is called when all that is in place.
+    Signals are passed on. `begin` is called when all that is in place. A service manager hears through `proxy` that this process,
+    which stands for the program, is ready.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     numbers = [number for number in range(1, 32) if number not in _KEPT]
@@ -42,7 +45,7 @@ def stay_with(pidfd: int, master: int | None, begin: Callable[[], None] | None =
     try:
         if begin is not None:
             begin()
-        return _carry(pidfd, reader, tty)
+        return _carry(pidfd, reader, tty, proxy)
     finally:
         if tty is not None:
             tty.restore()
@@ -84,10 +87,12 @@ class _Terminal:
         os.close(self.fd)
 
 
-def _carry(pidfd: int, signals: int, tty: _Terminal | None) -> int:
+def _carry(pidfd: int, signals: int, tty: _Terminal | None, proxy: Proxy | None) -> int:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(signals, select.POLLIN)
+    if proxy is not None:
+        poll.register(proxy, select.POLLIN)
     if tty is not None:
         poll.register(tty.fd, select.POLLIN)
         poll.register(tty.master, select.POLLIN)
@@ -96,6 +101,8 @@ def _carry(pidfd: int, signals: int, tty: _Terminal | None) -> int:
         if signals in ready:
             for number in os.read(signals, 256):
                 _pass_on(pidfd, number, tty)
+        if proxy is not None and proxy.fileno() in ready:
+            proxy.heard(os.getpid())
         if tty is not None:
             if tty.fd in ready:
                 _write_all(tty.master, os.read(tty.fd, 65536))

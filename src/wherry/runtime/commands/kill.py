@@ -20,20 +20,23 @@ COMMAND = Command(
 
 def run(context: Context) -> int:
     """Sends the signal."""
-    number = parse_signal(context.arguments[1] if len(context.arguments) > 1 else "TERM")
     found = container.load(context.root, context.arguments[0])
+    number = parse_signal((*context.arguments, "")[1] or "TERM")
     if context.flags["all"]:
         if container.processes(found):
             container.kill(found, number, everyone=True)
         return 0
-    container.kill(found, number)
+    try:
+        container.kill(found, number)
+    except OSError as error:
+        raise InvalidArgument(f"unable to signal init: {(error.strerror or '').lower()}") from error
     return 0
 
 
 def parse_signal(text: str) -> int:
     """The number of a signal by its name or number. InvalidArgument «unknown signal»."""
-    if text.isdigit():
-        return int(text)
+    if text.removeprefix("-").isdigit():
+        return int(text)  # one that the kernel does not know is for it to refuse
     number = signal_number(text)
     if number is None:
         raise InvalidArgument(f'unknown signal "{text}"')

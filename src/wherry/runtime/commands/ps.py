@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wherry.runtime.main import Context
 
 COMMAND = Command(
-    name="ps", usage="list the processes of a container", arguments="<container-id> [ps options]", maximum=None,
+    name="ps", usage="list the processes of a container", arguments="<container-id> [ps options]", maximum=None, runs_words=True,
     flags=(Flag(names=("format", "f"), kind="text", default="table", help="table (what ps prints) or json (the pids)"),),
     description="Options after the id go to ps; -ef if none are given.")
 
@@ -55,6 +55,7 @@ def _ps(options: tuple[str, ...]) -> str:
     if pid == 0:
         try:
             os.dup2(writer, 1)
+            os.dup2(writer, 2)
             os.execvp("ps", ["ps", *options])
         finally:
             os._exit(127)
@@ -63,5 +64,5 @@ def _ps(options: tuple[str, ...]) -> str:
         text = output.read()
     _, status = os.waitpid(pid, 0)
     if status:
-        raise Unavailable(f"ps failed with exit status {os.waitstatus_to_exitcode(status)}")
+        raise Unavailable(f"exit status {os.waitstatus_to_exitcode(status)}: {text.strip()}")
     return text

@@ -1,9 +1,13 @@
-"""`wherry-runc restore`: refused by name; it needs CRIU, which this runtime does not drive."""
+"""`wherry-runc restore`: its face is whole, its work is refused by name (see `criu`)."""
 
 from __future__ import annotations
 
-from wherry.errors import Unsupported
-from wherry.runtime.flags import Command
+import os
+
+from wherry.errors import Conflict
+from wherry.runtime import criu, state
+from wherry.runtime.commands import checkpoint, creation
+from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,9 +15,17 @@ if TYPE_CHECKING:
 
     from wherry.runtime.main import Context
 
-COMMAND = Command(name="restore", usage="not supported", arguments="<container-id>")
+COMMAND = Command(
+    name="restore", usage="make a container of images (refused)", arguments="<container-id>",
+    flags=(*checkpoint.FLAGS, *creation.FLAGS,
+           Flag(names=("detach", "d"), kind="switch", help="do not wait for the container's end"),
+           Flag(names=("no-subreaper",), kind="switch", help="do not adopt orphans of the container")))
 
 
 def run(context: Context) -> NoReturn:
-    """Refuses."""
-    raise Unsupported(f"restore is not supported: container {context.arguments[0]} stays as it is")
+    """Refuses: first what could not be restored anyhow."""
+    container_id = context.arguments[0]
+    if os.path.exists(state.folder(context.root, container_id) + "/state.json"):
+        raise Conflict("container with given ID already exists")
+    creation.load_config(context)
+    criu.refuse(context.criu, "restore")

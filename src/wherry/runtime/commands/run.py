@@ -10,6 +10,7 @@ from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from wherry.runtime.container import Container, Init
     from wherry.runtime.main import Context
 
 COMMAND = Command(
@@ -25,30 +26,42 @@ def run(context: Context) -> int:
     """Runs."""
     detached = context.flags["detach"]
     bundle, config = creation.load_config(context)
-    init = creation.create(context, bundle, config, detached)
-    found = container.load(context.root, context.arguments[0])
-    if not detached and not context.flags["no-subreaper"]:
+    with creation.Sockets(context.flags) as sockets:
+        init = creation.create(context, bundle, config, detached)
+        found = container.load(context.root, context.arguments[0])
+        try:
+            sockets.hand_over(init.console if detached else None, init.pidfd, "standard")
+            code = _start(found, init, detached, adopt=not context.flags["no-subreaper"])
+        except BaseException:
+            container.delete(found, force=True)
+            raise
+        finally:
+            if context.flags["pid-file"] and not detached:
+                try:
+                    os.unlink(context.flags["pid-file"])
+                except FileNotFoundError:
+                    pass
+    if not detached and not context.flags["keep"]:
+        container.delete(found)
+    return code
+
+
+def _start(found: Container, init: Init, detached: bool, adopt: bool) -> int:
+    """Starts a created container; 0 when it is to run on its own, otherwise its exit status."""
+    proxy = None
+    if host := os.environ.get("NOTIFY_SOCKET", ""):
+        from wherry.runtime.notify import Proxy
+
+        proxy = Proxy(found.root, found.id, host)
+    if detached:
+        container.start(found)
+        if proxy is not None:
+            proxy.wait(init.pidfd, init.pid)
+        return 0
+    if adopt:
         from wherry.linux import process
 
         process.set_child_subreaper()
-    try:
-        if detached:
-            if init.console is not None:
-                creation.send_console(context.flags["console-socket"], init.console)
-            container.start(found)
-            return 0
-        from wherry.runtime.commands.foreground import stay_with
+    from wherry.runtime.commands.foreground import stay_with
 
-        code = stay_with(init.pidfd, init.console, lambda: container.start(found))
-    except BaseException:
-        container.delete(found, force=True)
-        raise
-    finally:
-        if context.flags["pid-file"] and not detached:
-            try:
-                os.unlink(context.flags["pid-file"])
-            except FileNotFoundError:
-                pass
-    if not context.flags["keep"]:
-        container.delete(found)
-    return code
+    return stay_with(init.pidfd, init.console, lambda: container.start(found), proxy)

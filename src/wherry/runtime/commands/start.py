@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from wherry.runtime import container
 from wherry.runtime.flags import Command
 
@@ -16,5 +18,16 @@ COMMAND = Command(
 
 def run(context: Context) -> int:
     """Starts."""
-    container.start(container.load(context.root, context.arguments[0]))
+    found = container.load(context.root, context.arguments[0])
+    host = os.environ.get("NOTIFY_SOCKET", "")
+    if not host:
+        container.start(found)
+        return 0
+    from wherry.linux import process
+    from wherry.runtime.notify import Proxy
+
+    proxy = Proxy(found.root, found.id, host)
+    pidfd = process.pidfd_open(found.saved.pid)
+    container.start(found)
+    proxy.wait(pidfd, found.saved.pid)
     return 0
