@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from beside_runc import WHERRY, bundle, call, configure  # noqa: F401 (a fixture)
+from beside_runc import WHERRY, bundle_of_busybox, call, configure  # noqa: F401 (a fixture)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 
 
-def run(bundle: Path, runtime: str, *args: str, process: dict[str, Any] | None = None, mounts: tuple[Any, ...] = (),  # noqa: F811
+def run(bundle: Path, runtime: str, *args: str, process: dict[str, Any] | None = None, mounts: tuple[Any, ...] = (),
         namespaces: tuple[str, ...] = (), **linux: Any) -> tuple[int, str]:
     configure(bundle, *args, **(process or {}))
     document = json.loads((bundle / "config.json").read_text())
@@ -31,12 +31,12 @@ def everywhere(*names: str) -> list[str]:
     return [WHERRY, *(name for name in names if shutil.which(name))]
 
 
-def test_personality(bundle: Path) -> None:  # noqa: F811
+def test_personality(bundle: Path) -> None:
     code, text = run(bundle, WHERRY, "cat", "/proc/self/personality", personality={"domain": "LINUX32"})
     assert (code, text.strip()) == (0, "00000008")
 
 
-def test_scheduler(bundle: Path) -> None:  # noqa: F811
+def test_scheduler(bundle: Path) -> None:
     stat = ("cat", "/proc/self/stat")
     code, text = run(bundle, WHERRY, *stat, process={"scheduler": {"policy": "SCHED_BATCH", "nice": 7}})
     assert code == 0, text
@@ -47,13 +47,13 @@ def test_scheduler(bundle: Path) -> None:  # noqa: F811
     assert "scheduler.priority can only be specified for SchedFIFO or SchedRR policy" in text
 
 
-def test_io_priority(bundle: Path) -> None:  # noqa: F811
+def test_io_priority(bundle: Path) -> None:
     shutil.copy("/bin/busybox", bundle / "rootfs/bin/ionice")
     code, text = run(bundle, WHERRY, "ionice", process={"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6}})
     assert (code, text.strip()) == (0, "best-effort: prio 6")
 
 
-def test_memory_policy(bundle: Path) -> None:  # noqa: F811
+def test_memory_policy(bundle: Path) -> None:
     if not os.path.exists("/proc/self/numa_maps"):
         code, text = run(bundle, WHERRY, "true", memoryPolicy={"mode": "MPOL_BIND", "nodes": "0"})
         assert code == 0 or "failed to set memory policy: function not implemented" in text
@@ -63,7 +63,7 @@ def test_memory_policy(bundle: Path) -> None:  # noqa: F811
     assert "bind:0" in text
 
 
-def test_time_namespace(bundle: Path) -> None:  # noqa: F811
+def test_time_namespace(bundle: Path) -> None:
     shown = ("sh", "-c", "cat /proc/self/timens_offsets; cat /proc/uptime")
     offsets = {"monotonic": {"secs": 7200, "nanosecs": 5}, "boottime": {"secs": 864000}}
     code, text = run(bundle, WHERRY, *shown, namespaces=("time",), timeOffsets=offsets)
@@ -76,7 +76,7 @@ def test_time_namespace(bundle: Path) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("recursive", [False, True])
-def test_id_mapped_mount(bundle: Path, recursive: bool) -> None:  # noqa: F811
+def test_id_mapped_mount(bundle: Path, recursive: bool) -> None:
     source = bundle / "owned"
     source.mkdir(exist_ok=True)
     (source / "file").write_text("x")
@@ -90,7 +90,7 @@ def test_id_mapped_mount(bundle: Path, recursive: bool) -> None:  # noqa: F811
     assert text.split()[-9 + 2 : -9 + 4] == ["6000", "6001"], text
 
 
-def test_exec_has_its_own_scheduler(bundle: Path) -> None:  # noqa: F811
+def test_exec_has_its_own_scheduler(bundle: Path) -> None:
     configure(bundle, "sleep", "1000")
     assert call(WHERRY, bundle, "run", "-d", "fields") == (0, "")
     try:
@@ -100,5 +100,24 @@ def test_exec_has_its_own_scheduler(bundle: Path) -> None:  # noqa: F811
         code, text = call(WHERRY, bundle, "exec", "-p", "p.json", "fields")
         assert code == 0, text
         assert text.rsplit(")", 1)[1].split()[16] == "5"
+    finally:
+        assert call(WHERRY, bundle, "delete", "--force", "fields")[0] == 0
+
+
+def test_exec_gets_the_container_s_personality_and_its_processors(bundle: Path) -> None:
+    first = min(os.sched_getaffinity(0))
+    configure(bundle, "sleep", "1000", execCPUAffinity={"initial": str(first), "final": str(first)})
+    document = json.loads((bundle / "config.json").read_text())
+    document["linux"]["personality"] = {"domain": "LINUX32"}
+    (bundle / "config.json").write_text(json.dumps(document))
+    assert call(WHERRY, bundle, "run", "-d", "fields") == (0, "")
+    try:
+        code, text = call(WHERRY, bundle, "exec", "fields", "sh", "-c", "grep Cpus_allowed_list /proc/self/status; cat /proc/self/personality")
+        assert (code, text.split()) == (0, ["Cpus_allowed_list:", str(first), "00000008"])
+        (bundle / "p.json").write_text(json.dumps({
+            "args": ["true"], "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "execCPUAffinity": {"final": "8000"}}))
+        code, text = call(WHERRY, bundle, "exec", "-p", "p.json", "fields")
+        assert code != 0
+        assert "error setting CPU affinity: invalid argument" in text
     finally:
         assert call(WHERRY, bundle, "delete", "--force", "fields")[0] == 0

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ def needs(*names: str) -> None:
 @pytest.fixture(scope="module", name="bundle")
 def bundle_of_busybox() -> Iterator[Path]:
     """A bundle of busybox, for `configure`."""
-    place = Path(f"/var/tmp/wherry-beside-{os.getpid()}")
+    place = Path(tempfile.mkdtemp(prefix="wherry-beside-", dir="/var/tmp"))  # pids repeat: worlds have their own
+    place.chmod(0o755)
     rootfs = place / "rootfs"
     for name in ("bin", "etc", "proc", "sys", "dev", "tmp", "root"):
         (rootfs / name).mkdir(parents=True)

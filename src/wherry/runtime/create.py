@@ -152,6 +152,7 @@ def plan_init(
         hooks=config.hooks,
         fifo_fd=-1,
         time_offsets=config.linux.time_offsets,
+        exec_affinity=plan_affinity(config.process),
     )
 
 
@@ -177,6 +178,18 @@ def plan_scheduling(config: Config) -> Scheduling | None:
         io_priority=scheduling.plan_io_priority(priority) if priority else None,
         personality=scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None,
         memory=scheduling.plan_memory(linux.memory_policy) if linux.memory_policy else None)
+
+
+def plan_affinity(given: Process) -> tuple[str, ...]:
+    """(initial, final) of «execCPUAffinity», checked to be lists of processors; empty when there is none."""
+    if given.exec_affinity is None:
+        return ()
+    from wherry.runtime.scheduling import parse_list
+
+    words = (given.exec_affinity.initial, given.exec_affinity.final)
+    for word in words:
+        parse_list(word)
+    return words
 
 
 def load_filter(config: Config, request: CreateRequest) -> Program | None:
@@ -426,7 +439,9 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
         apparmor_profile=plan.program.apparmor_profile, selinux_label=plan.program.selinux_label,
         annotations=config.annotations, start_container=config.hooks.start_container if plan.fifo_fd >= 0 else (),
         poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
-        no_new_keyring=request.no_new_keyring)
+        no_new_keyring=request.no_new_keyring,
+        personality=plan.program.scheduling.personality if plan.program.scheduling else None,
+        exec_affinity=plan.exec_affinity)
     if plan.program.seccomp is not None:
         state.save_filter(request.root, request.id, plan.program.seccomp)
     state.save(request.root, saved)

@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from wherry.runtime.scheduling import Scheduling
     from wherry.runtime.state import Saved
 
+    Affinity = tuple[frozenset[int], frozenset[int]]
+
 _START = "unable to start container process: "
+_ANYWHERE: Affinity = (frozenset(), frozenset())
 
 
 def execute(container: Container, request: ExecRequest) -> Process:
@@ -113,17 +116,39 @@ def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
         terminal=request.console or given.terminal, console_size=given.console_size, stdio=request.stdio,
         preserve_fds=request.preserve_fds, apparmor_profile=given.apparmor_profile or saved.apparmor_profile,
         selinux_label=given.selinux_label or saved.selinux_label, seccomp=_load_filter(container),
-        scheduling=_plan_scheduling(given))
+        scheduling=_plan_scheduling(given, saved.personality))
 
 
-def _plan_scheduling(given: Given) -> Scheduling | None:
-    if given.scheduler is None and given.io_priority is None:
+def _plan_scheduling(given: Given, personality: int | None) -> Scheduling | None:
+    if given.scheduler is None and given.io_priority is None and personality is None:
         return None
     from wherry.runtime import scheduling
 
     return scheduling.Scheduling(
         scheduler=scheduling.plan_scheduler(given.scheduler) if given.scheduler else None,
-        io_priority=scheduling.plan_io_priority(given.io_priority) if given.io_priority else None)
+        io_priority=scheduling.plan_io_priority(given.io_priority) if given.io_priority else None,
+        personality=personality)
+
+
+def _plan_affinity(saved: Saved, given: Given) -> tuple[frozenset[int], frozenset[int]]:
+    """The processors before and after the process is in its cgroups; an empty set: as they are."""
+    words = saved.exec_affinity
+    if given.exec_affinity is not None:
+        words = (given.exec_affinity.initial, given.exec_affinity.final)
+    if not words:
+        return frozenset(), frozenset()
+    from wherry.runtime.scheduling import parse_list
+
+    return parse_list(words[0]), parse_list(words[1])
+
+
+def _set_affinity(processors: frozenset[int]) -> None:
+    if not processors:
+        return
+    try:
+        os.sched_setaffinity(0, processors)
+    except OSError as error:
+        raise OSError(error.errno, f"error setting CPU affinity: {(error.strerror or '').lower()}") from error
 
 
 def _load_filter(container: Container) -> Program | None:
@@ -145,6 +170,7 @@ def _open_init(saved: Saved) -> int:
 
 
 def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager) -> Process:
+    initial, final = _plan_affinity(saved, request.process)
     connection, other = unixsocket.pair()
     try:
         try:
@@ -152,8 +178,8 @@ def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, gr
             if stage == 0:
                 connection.close()
                 if request.mode == "cold":
-                    guard(lambda: _enter_cold(saved, plan, init_fd, other), other)
-                enter_and_run(saved, plan, init_fd, other)
+                    guard(lambda: _enter_cold(saved, plan, init_fd, other, (initial, final)), other)
+                enter_and_run(saved, plan, init_fd, other, (initial, final))
         finally:
             other.close()
         try:
@@ -222,22 +248,24 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
     return Process(pid=pid, pidfd=pidfd, console=master if master >= 0 else None)
 
 
-def enter_and_run(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
+def enter_and_run(
+    saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, affinity: Affinity = _ANYWHERE
+) -> None:
     """The process in between: enters the namespaces, makes the process and says who it is. Never returns."""
-    guard(lambda: _enter(saved, plan, init_fd, channel_end), channel_end)
+    guard(lambda: _enter(saved, plan, init_fd, channel_end, affinity), channel_end)
 
 
-def _enter_cold(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
+def _enter_cold(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, affinity: Affinity) -> None:
     """As `_enter` and `_live`, but this process itself becomes what the plan says and the last hop forks."""
     from wherry.runtime import hop
 
-    _prepare(saved, plan, init_fd, channel_end)
+    _prepare(saved, plan, init_fd, channel_end, affinity)
     executable, environment = _become(saved, plan, channel_end)
     hop.fork_and_execute(plan, executable, environment, channel_end.fileno())
 
 
-def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
-    _prepare(saved, plan, init_fd, channel_end)
+def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, affinity: Affinity) -> None:
+    _prepare(saved, plan, init_fd, channel_end, affinity)
     pid, pidfd = namespace.clone3(namespace.CLONE_PARENT)
     if pid == 0:
         guard(lambda: _live(saved, plan, channel_end), channel_end)
@@ -245,14 +273,16 @@ def _enter(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.s
     os._exit(0)
 
 
-def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket) -> None:
+def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket.socket, affinity: Affinity) -> None:
     """Waits to be in the cgroups, lets go of what is not the process's, then enters the namespaces.
 
     The security label for the next exec is written here, since a fork inherits it and nobody may write another process's.
     """
     forbid_imports()
     process.set_dumpable(False)
+    _set_affinity(affinity[0])
     channel.expect(channel_end, channel.GO, "the caller is gone")
+    _set_affinity(affinity[1])
     write_label(plan, open_label(plan))
     if plan.terminal:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

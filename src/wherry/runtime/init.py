@@ -76,6 +76,7 @@ class InitPlan(Record):
     hooks: Hooks
     fifo_fd: int
     time_offsets: tuple[tuple[str, int, int], ...] = ()
+    exec_affinity: tuple[str, ...] = ()
 
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:

@@ -41,7 +41,7 @@ class Saved(Record):
 
     `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `capabilities` are the init's
     five sets as bit masks (bounding, effective, permitted, inheritable, ambient), None when the config names none. `created` is
-    RFC 3339.
+    RFC 3339. `personality` and `exec_affinity` (initial, final; none: empty) go for further processes.
     """
 
     id: str
@@ -64,6 +64,8 @@ class Saved(Record):
     poststop: tuple[Hook, ...] = ()
     seccomp: bool = False
     no_new_keyring: bool = False
+    personality: int | None = None
+    exec_affinity: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document of state.json."""
@@ -80,7 +82,8 @@ class Saved(Record):
         if document.get("version") != FORMAT:
             raise Unsupported(f"state.json has version {document.get('version')!r}, this runtime reads {FORMAT}")
         values = {name: document[name] for name in cls._fields if name in document}
-        values["namespaces"] = tuple(values.get("namespaces", ()))
+        for name in ("namespaces", "exec_affinity"):
+            values[name] = tuple(values.get(name, ()))
         values["rlimits"] = tuple(tuple(limit) for limit in values.get("rlimits", ()))
         if values.get("capabilities") is not None:
             values["capabilities"] = tuple(values["capabilities"])
