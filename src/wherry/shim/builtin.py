@@ -9,7 +9,6 @@ from wherry.linux import cgroup
 from wherry.oci.runtime import Process
 from wherry.runtime import container
 from wherry.runtime.execute import check_can_execute
-from wherry.shim import maker
 from wherry.shim.driver import Driver, Started, process_of
 from wherry.shim.parked import Parked, park
 from wherry.shim.protocol import StartFailed
@@ -38,9 +37,9 @@ class BuiltinDriver(Driver):
         self._parked: Parked | None = None
 
     def create(self, stdio: tuple[int, int, int] | None) -> Started:
-        """Makes the container, in a child that ends."""
+        """Makes the container in this process."""
         try:
-            init = maker.create(
+            init = container.create(
                 container.CreateRequest(
                     id=self._id,
                     bundle=self._bundle,

@@ -32,7 +32,6 @@ PRELOADED = (
     "wherry.shim.shim",
     "wherry.shim.builtin",
     "wherry.shim.external",
-    "wherry.shim.maker",
     "wherry.shim.namespacework",
     "wherry.linux.capability",
     "wherry.linux.cgroup.v1",
