@@ -85,6 +85,7 @@ class Repository:
             try:
                 body = answer.read()
             finally:
+                answer.drain_conn()
                 answer.release_conn()
             if answer.status != 200:
                 raise wording.from_response(answer.status, body)
@@ -152,6 +153,7 @@ class Repository:
     def has_blob(self, digest: str) -> bool:
         """Whether the repository holds the blob."""
         answer = self._send("HEAD", self._url(f"blobs/{digest}"))
+        answer.drain_conn()
         answer.release_conn()
         if answer.status not in (200, 404):
             raise wording.from_response(answer.status, b"")
@@ -160,6 +162,7 @@ class Repository:
     def blob_size(self, digest: str) -> int:
         """How many bytes the repository says the blob has. Raises NotFound."""
         answer = self._send("HEAD", self._url(f"blobs/{digest}"))
+        answer.drain_conn()
         answer.release_conn()
         if answer.status != 200:
             raise wording.from_response(answer.status, b"")
@@ -200,6 +203,7 @@ class Repository:
             if answer.status not in (201, 202):
                 raise wording.from_response(answer.status, answer.read(ERROR_BYTES))
         finally:
+            answer.drain_conn()
             answer.release_conn()
         return urllib.parse.urljoin(upload, answer.headers.get("Location", upload))
 
@@ -246,6 +250,7 @@ class Repository:
                 challenged = True
                 header = answer.headers.get("WWW-Authenticate", "")
                 body_text = answer.read(ERROR_BYTES)
+                answer.drain_conn()
                 answer.release_conn()
                 self._authorization = self._answer(header, body_text, scope or self._scope)
                 answer = self._transport.send(self.endpoint, method, url, body=body,

@@ -86,6 +86,7 @@ class Tokens:
         try:
             body = answer.read(ANSWER_BYTES)
         finally:
+            answer.drain_conn()
             answer.release_conn()
         if answer.status == 401:
             raise errors.Unauthorized(REFUSED)
