@@ -32,7 +32,7 @@ from wherry.engine.model import (
     Strings,
 )
 from wherry.errors import DataLoss, Internal, InvalidArgument
-from wherry.linux.file import replace, replace_durably, sync_folder
+from wherry.linux.file import replace, replace_durably, sweep, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,12 +235,14 @@ class Records:
             raise Internal(f"container {container_id}: its folder {place} cannot be removed")
 
     def sweep(self) -> None:
-        """Removes the folders of containers that never came to be, or that were half removed."""
+        """Removes the folders of containers that never came to be, or that were half removed, and half-written files."""
         for draft in self.folder.glob(".*"):
             shutil.rmtree(draft, ignore_errors=True)
         for container_id in self.ids():
             if not (self.place(container_id) / CONFIG).exists():
                 shutil.rmtree(self.place(container_id), ignore_errors=True)
+            else:
+                sweep(str(self.place(container_id)))
 
     def load(self, container_id: str) -> tuple[Record, HostConfig]:
         """What is on disk of one container. Raises DataLoss when it cannot be read as that."""

@@ -32,7 +32,8 @@ class Book:
         self.path = os.path.join(folder, NAME)
 
     def read(self) -> tuple[Network, ...]:
-        """The networks kept. Raises DataLoss for a file that is none of ours or of a newer version."""
+        """The networks kept, for the start. Raises DataLoss for a file that is none of ours or of a newer version."""
+        file.sweep(os.path.dirname(self.path))
         try:
             content = file.read(self.path)
         except FileNotFoundError:

@@ -258,6 +258,8 @@ class Controller:
             links.forget_neighbour(network, current.ipv4_address)
         if not network.is_default:
             self._directory.leave(current, self._visible(current.container_id), ended=ended)
+        if not rest:
+            self._directory.close(current.container_id)
 
     def release(self, endpoint: Endpoint) -> None:
         """Gives the addresses back (they rest before others get them). Idempotent."""
@@ -405,6 +407,9 @@ class Controller:
         self._proxy.close_ports(owner for owner in known["owners"] if owner not in endpoints)
         self._proxy.close_dns(container for container in known["containers"] if container not in containers)
         self._proxy.names(remove=((network, endpoint) for network, endpoint in known["names"] if endpoint not in endpoints))
+        for container in known["containers"]:
+            if container in containers and not self._visible(container):
+                self._directory.known(container)
         for entry in restored:
             if entry.endpoint.host_interface and not self.network(entry.endpoint.network_id).is_default:
                 self._directory.put(entry.endpoint)

@@ -25,11 +25,13 @@ class Directory:
     def __init__(self, proxy: ProxyClient | None) -> None:
         """`proxy` None: no DNS."""
         self._proxy = proxy
+        self._leftover: set[str] = set()  # containers that still ask us, by their resolv.conf, but are on default networks only
 
     def join(self, endpoint: Endpoint, sandbox: Sandbox, visible: tuple[Network, ...]) -> None:
         """A container got an interface on a user-defined network: others find it, and it finds them."""
         if not self._proxy:
             return
+        self._leftover.discard(endpoint.container_id)
         self.put(endpoint)
         if len(visible) > 1 and endpoint.container_id in self._proxy.list()["containers"]:
             self._proxy.dns(_dns(sandbox, visible))
@@ -37,7 +39,7 @@ class Directory:
             self.serve(sandbox, visible)
 
     def leave(self, endpoint: Endpoint, visible: tuple[Network, ...], *, ended: bool) -> None:
-        """It lost that interface. `visible`: what is left to it."""
+        """It lost that interface. `visible`: what is left to it. One that is left on no network at all is to be closed then."""
         if not self._proxy:
             return
         self._proxy.names(remove=((endpoint.network_id, endpoint.id),))
@@ -48,6 +50,18 @@ class Directory:
             is_enclosed = bool(visible) and all(network.internal for network in visible)
             self._proxy.dns(protocol.Dns(container=endpoint.container_id, networks=tuple(network.id for network in visible),
                                          servers=() if is_enclosed else None))
+            if not visible:
+                self._leftover.add(endpoint.container_id)
+
+    def known(self, container_id: str) -> None:
+        """DNS is served to a container that is on default networks only: a daemon before us left it so."""
+        self._leftover.add(container_id)
+
+    def close(self, container_id: str) -> None:
+        """The container has left its last network of any kind: sockets inside would keep its namespace, and interfaces, alive."""
+        if self._proxy and container_id in self._leftover:
+            self._leftover.remove(container_id)
+            self._proxy.close_dns((container_id,))
 
     def put(self, endpoint: Endpoint) -> None:
         """Makes an endpoint's names known on its network."""

@@ -12,7 +12,7 @@ import threading
 
 from wherry import trace
 from wherry.errors import Conflict, InvalidArgument, NotFound
-from wherry.linux.file import read, replace, replace_durably
+from wherry.linux.file import read, replace, replace_durably, sweep
 from wherry.oci.digest import digest_of, hex_of, is_hex_id
 from wherry.oci.image import ImageConfig
 from wherry.record import Record
@@ -49,10 +49,9 @@ class ImageStore:
         self._lock = threading.RLock()
         self._images: dict[str, Image] = {}
         damaged = []
+        sweep(self._content)
         for name in sorted(os.listdir(self._content)):
             if not is_hex_id(name):
-                if name.endswith(".tmp"):  # a draft that a crash left
-                    os.unlink(f"{self._content}/{name}")
                 continue
             try:
                 self._load(name)
@@ -67,6 +66,7 @@ class ImageStore:
         if digest_of(raw) != f"sha256:{name}":
             raise InvalidArgument(f"image sha256:{name} is damaged")
         config = ImageConfig.from_json(raw)
+        sweep(f"{self._metadata}/{name}")
         if config.chain_id:
             self._layers.retain(config.chain_id)
         tagged = self._note(name, "lastUpdated")
