@@ -164,10 +164,11 @@ class ExternalDriver(Driver):
             for fd in (null, reading, writing):
                 os.close(fd)
         if status and check:
-            message = self._last_error() or said.decode(errors="replace").strip() or f"exit status {status}"
-            raise StartFailed(
-                f"{os.path.basename(argv[0])} did not terminate successfully: {message}", exit_code=exit_code_for(message)
-            )
+            message = self._last_error()
+            if not message:
+                why = said.decode(errors="replace").strip() or f"exit status {status}"
+                message = f"{os.path.basename(argv[0])} did not terminate successfully: {why}"
+            raise StartFailed(message, exit_code=exit_code_for(message))
         return status
 
     def _last_error(self) -> str:

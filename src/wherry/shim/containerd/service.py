@@ -14,6 +14,7 @@ from wherry.shim.containerd.protobuf import decode, encode
 from wherry.shim.containerd.streams import Streams
 from wherry.shim.containerd.tasks import Process, Task
 from wherry.shim.containerd.ttrpc import AlreadyExists
+from wherry.shim.protocol import BUILTIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class TaskService:
         self._loop, self._namespace, self._publisher = loop, namespace, publisher
         self._complain, self._leave = complain, leave
         self._tasks: dict[str, Task] = {}
-        self._owners: dict[str, tuple[int, int] | None] = {}
+        self._io: dict[str, dict[str, Any]] = {}  # by task: how the streams of its processes are made
         loop.on_child(self._child_ended)
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
@@ -75,11 +76,16 @@ class TaskService:
         launch = settings.launch_request(request, options, self._namespace)
         settings.save(launch)
         owner = (options["io_uid"], options["io_gid"]) if options["io_uid"] or options["io_gid"] else None
-        streams = self._streams(request, request["id"], owner)
+        io = {
+            "owner": owner,
+            "copies": launch.runtime != BUILTIN,
+            "names": {"CONTAINER_ID": request["id"], "CONTAINER_NAMESPACE": self._namespace},
+        }
+        streams = self._streams(request, io)
         task = Task(self._loop, launch, streams, request["rootfs"], self._ended, self._out_of_memory)
         task.create()
         self._tasks[task.id] = task
-        self._owners[task.id] = owner
+        self._io[task.id] = io
         self._publisher.publish(
             messages.TaskCreate,
             {
@@ -115,7 +121,7 @@ class TaskService:
         if request["exec_id"] in task.execs:
             raise AlreadyExists(f"id {request['exec_id']}: already exists")
         spec = settings.read_json(request["spec"], "process spec")
-        task.add_exec(Process(request["exec_id"], self._streams(request, task.id, self._owners[task.id]), spec))
+        task.add_exec(Process(request["exec_id"], self._streams(request, self._io[task.id]), spec))
         self._publisher.publish(messages.TaskExecAdded, {"container_id": task.id, "exec_id": request["exec_id"]})
         return _NOTHING
 
@@ -127,7 +133,7 @@ class TaskService:
         else:
             process = task.init
             task.delete()
-            del self._tasks[task.id], self._owners[task.id]
+            del self._tasks[task.id], self._io[task.id]
             self._publisher.publish(messages.TaskDelete, {"container_id": task.id, **_ended_fields(process)})
         return encode(messages.DeleteResponse, _ended_fields(process))
 
@@ -261,7 +267,7 @@ class TaskService:
     def _process(self, request: Mapping[str, Any]) -> Process:
         return self._task(request).process(request["exec_id"])
 
-    def _streams(self, request: Mapping[str, Any], container_id: str, owner: tuple[int, int] | None) -> Streams:
+    def _streams(self, request: Mapping[str, Any], io: Mapping[str, Any]) -> Streams:
         if request["terminal"] and request["stderr"]:
             raise InvalidArgument("a terminal has no stderr of its own")
         return Streams(
@@ -270,8 +276,7 @@ class TaskService:
             stdin=request["stdin"],
             stdout=request["stdout"],
             stderr=request["stderr"],
-            owner=owner,
-            names={"CONTAINER_ID": container_id, "CONTAINER_NAMESPACE": self._namespace},
+            **io,
         )
 
     def _child_ended(self, pid: int, status: int) -> None:

@@ -5,9 +5,11 @@
     file:///path           a file that is appended to
     binary:///path?k=v     a program that gets stdout as descriptor 3, stderr as 4, and closes 5 when it is ready
 
-The process gets the ends of fifos themselves: nothing is copied, and what it writes does not pass through the shim. The shim
-keeps the other end of each open, so that a client that comes and goes neither ends the process by SIGPIPE nor its stdin;
-`close_stdin` lets it end. Only a terminal is copied. Source: containerd's `runtime/v2/README.md`, «Logging».
+With `copies` (a runtime that is a program, and says on the container's stderr what it logs as well) the process gets pipes,
+which are copied once it exists. Otherwise the process gets the ends of fifos themselves: nothing is copied, and what it writes
+does not pass through the shim. The shim keeps the other end of each open, so that a client that comes and goes neither ends the
+process by SIGPIPE nor its stdin; `close_stdin` lets it end. Only a terminal is copied. Source: containerd's
+`runtime/v2/README.md`, «Logging».
 """
 
 from __future__ import annotations
@@ -69,6 +71,11 @@ class Relay:
         self._loop.forget(self._sink)
         self._loop.watch(self._source, IN, self._readable)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is more to copy."""
+        return self._source >= 0
+
     def close(self) -> None:
         """Ends; harmless when it has ended."""
         if self._source < 0:
@@ -84,14 +91,17 @@ class Streams:
     """The streams of one process. `owner` is the user and group that fifos are given to (None: as they are)."""
 
     def __init__(self, loop: Loop, *, terminal: bool, stdin: str, stdout: str, stderr: str, owner: tuple[int, int] | None,
-                 names: dict[str, str]) -> None:
+                 names: dict[str, str], copies: bool = False) -> None:
         self.terminal, self.stdin, self.stdout, self.stderr = terminal, stdin, stdout, stderr
         self._loop, self._owner, self._names = loop, owner, names
         self._kept: list[int] = []  # other ends, until `close`
         self._stdin_writer = -1
         self._given: list[int] = []  # the process's ends, until `begin`
         self._console = -1
-        self._relays: list[Relay] = []
+        self._copies = copies
+        self._pipes: list[tuple[int, int]] = []  # to be copied once the process exists: from, to
+        self._inputs: list[Relay] = []
+        self._outputs: list[Relay] = []
         self._done: Callable[[], None] | None = None
 
     def open(self) -> tuple[int, int, int] | None:
@@ -103,7 +113,8 @@ class Streams:
                 writers = self._start_program()
                 ends = [self._reader(), *writers]
             else:
-                ends = [self._reader(), self._writer(self.stdout), self._writer(self.stderr)]
+                ends = [self._reader(), *(self._pipe_to(one) if self._copies and one else self._writer(one)
+                                          for one in (self.stdout, self.stderr))]
         except BaseException:
             self.close()
             raise
@@ -112,17 +123,15 @@ class Streams:
     def begin(self, console: int | None) -> None:
         """The process exists; `console` is the master of its terminal, owned here from now on."""
         self._close_given()
-        if console is None:
-            return
-        self._console = console
-        if self.stdin:
-            self._relays.append(Relay(self._loop, self._reader(blocking=False), os.dup(console), lambda: None))
-        if self.stdout.startswith("binary://"):
-            sink = os.dup(self._start_program()[0])
-        else:
-            sink = os.dup(self._writer(self.stdout))
-        self._close_given()
-        self._relays.append(Relay(self._loop, os.dup(console), sink, self._drained))
+        pipes, self._pipes = self._pipes, []
+        if console is not None:
+            self._console = console
+            if self.stdin:
+                self._inputs.append(Relay(self._loop, self._reader(blocking=False), os.dup(console), lambda: None))
+            sink = self._start_program()[0] if self.stdout.startswith("binary://") else self._writer(self.stdout)
+            pipes.append((os.dup(console), os.dup(sink)))
+            self._close_given()
+        self._outputs = [Relay(self._loop, source, sink, self._output_ended) for source, sink in pipes]
 
     def resize(self, rows: int, columns: int) -> None:
         """Sets the terminal's size; nothing where there is none."""
@@ -136,24 +145,24 @@ class Streams:
             self._stdin_writer = -1
 
     def finish(self, done: Callable[[], None]) -> None:
-        """The process has ended: calls back when what it wrote to its terminal was copied, or others keep it open too long."""
-        if self._console < 0:
-            done()
-            return
+        """The process has ended: calls back when what it wrote was copied, or others keep the other end open too long."""
         self._done = done
-        os.close(self._console)
-        self._console = -1
-        for relay in self._relays[:-1]:
+        if self._console >= 0:
+            os.close(self._console)
+            self._console = -1
+        for relay in self._inputs:
             relay.close()
         self._loop.after(PATIENCE_S, self._drained)
+        self._output_ended()
 
     def close(self) -> None:
         """Gives everything back."""
         self._close_given()
         self.close_stdin()
-        for relay in self._relays:
+        for relay in (*self._inputs, *self._outputs):
             relay.close()
-        self._relays = []
+        self._kept += [fd for pipe in self._pipes for fd in pipe]
+        self._pipes = []
         for fd in self._kept:
             os.close(fd)
         self._kept = []
@@ -162,6 +171,10 @@ class Streams:
             self._console = -1
 
     # Below: one stream
+
+    def _output_ended(self) -> None:
+        if not any(relay.is_open for relay in self._outputs):
+            self._drained()
 
     def _drained(self) -> None:
         done, self._done = self._done, None
@@ -204,6 +217,14 @@ class Streams:
         else:
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         return self._give(fd)
+
+    def _pipe_to(self, name: str) -> int:
+        """A pipe for the process, to be copied to where its output belongs."""
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._give(writing)
+        self._own(writing)
+        self._pipes.append((reading, os.dup(self._writer(name))))
+        return writing
 
     def _own(self, fd: int) -> None:
         if self._owner is not None:
