@@ -63,36 +63,37 @@ class Archive:
         self._layers = layers
         self._events = events
 
-    async def stat(self, container: Container, path: str) -> PathStat:
-        """Raises NotFound `Could not find the file X in container Y`, InvalidArgument."""
-        return await self._pool.run(self._stat, container, checked(path))
+    async def stat(self, container: Container, path: str, *, called: str) -> PathStat:
+        """Raises NotFound `Could not find the file X in container Y`, both as the request `called` them, and InvalidArgument."""
+        return await self._pool.run(self._stat, container, checked(path), _missing(path, called))
 
-    async def get(self, container: Container, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+    async def get(self, container: Container, path: str, *, called: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """The stat, and a tar of the path: named by its last part, or `./` for one that ends in `/.`.
 
         The container's tree is held until the stream ends. Raises as `stat`.
         """
-        found = await self.stat(container, path)
+        found = await self.stat(container, path, called=called)
         self._events.publish("container", "archive-path", container.id, container.attributes())
-        return found, from_thread(lambda: self._packed(container, checked(path)))
+        return found, from_thread(lambda: self._packed(container, checked(path), _missing(path, called)))
 
     def export(self, container: Container) -> AsyncIterator[bytes]:
         """The whole tree as a tar: the image and what the container changed, without its volumes."""
         return from_thread(lambda: self._layers.open_export(container.id))
 
-    async def put(self, container: Container, path: str, stream: Readable, *, no_overwrite_dir_non_dir: bool = False,
-                  copy_uid_gid: bool = False) -> None:
+    async def put(self, container: Container, path: str, stream: Readable, *, called: str,
+                  no_overwrite_dir_non_dir: bool = False, copy_uid_gid: bool = False) -> None:
         """Unpacks a tar (compressed or not) into a folder of the container.
 
         Raises NotFound, InvalidArgument (not a folder, not a tar), Forbidden for what is read-only, Conflict when a
         folder would replace a file or the other way round and that is not wanted.
         """
-        await self._pool.run_long(self._unpack, container, checked(path), stream, no_overwrite_dir_non_dir, copy_uid_gid)
+        await self._pool.run_long(self._unpack, container, checked(path), stream, _missing(path, called),
+                                  no_overwrite_dir_non_dir, copy_uid_gid)
         self._events.publish("container", "extract-to-dir", container.id, container.attributes())
 
-    def _stat(self, container: Container, path: str) -> PathStat:
+    def _stat(self, container: Container, path: str, missing: str) -> PathStat:
         with self._roots.opened_for(container, posixpath.normpath(path)) as (root, inner, _):
-            fd = _open(root, _with_end(inner, path), container)
+            fd = _open(root, _with_end(inner, path), missing)
             try:
                 found = os.fstat(fd)
                 link = stat.S_ISLNK(found.st_mode)
@@ -102,12 +103,12 @@ class Archive:
             finally:
                 os.close(fd)
 
-    def _packed(self, container: Container, path: str) -> Iterator[bytes]:
+    def _packed(self, container: Container, path: str, missing: str) -> Iterator[bytes]:
         clean = posixpath.normpath(path)
         with self._roots.opened_for(container, clean) as (root, inner, _):
             name = posixpath.basename(inner)
             if path.endswith(("/.", "/")) or not name:
-                fd = _open(root, _with_end(inner, path), container, os.O_RDONLY | os.O_DIRECTORY)
+                fd = _open(root, _with_end(inner, path), missing, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     label = "." if path.endswith("/.") or clean == "/" else posixpath.basename(clean)
                     if label != ".":
@@ -117,13 +118,14 @@ class Archive:
                 finally:
                     os.close(fd)
                 return
-            folder = _open(root, posixpath.dirname(inner) or "/", container, os.O_PATH | os.O_DIRECTORY)
+            folder = _open(root, posixpath.dirname(inner) or "/", missing, os.O_PATH | os.O_DIRECTORY)
             try:
                 yield from pack_path(folder, name, posixpath.basename(clean))
             finally:
                 os.close(folder)
 
-    def _unpack(self, container: Container, path: str, stream: Readable, no_overwrite: bool, copy_uid_gid: bool) -> None:
+    def _unpack(self, container: Container, path: str, stream: Readable, missing: str, no_overwrite: bool,
+                copy_uid_gid: bool) -> None:
         clean = posixpath.normpath(path)
         owner = self._owner(container) if copy_uid_gid else None
         with self._roots.opened_for(container, clean) as (root, inner, writable):
@@ -132,7 +134,7 @@ class Archive:
             if container.host.readonly_rootfs and not _in_mount(container, clean):
                 raise Forbidden("container rootfs is marked read-only")
             try:
-                folder = _open(root, inner, container, os.O_RDONLY | os.O_DIRECTORY)
+                folder = _open(root, inner, missing, os.O_RDONLY | os.O_DIRECTORY)
             except NotADirectoryError:
                 raise InvalidArgument("extraction point is not a directory") from None
             try:
@@ -163,20 +165,24 @@ def _with_end(inner: str, path: str) -> str:
     return inner.rstrip("/") + "/." if path.endswith(("/", "/.")) else inner
 
 
-def _open(root: int, path: str, container: Container, flags: int = os.O_PATH) -> int:
-    """Opens a path below a root; the last part is not followed for a mere look (O_PATH)."""
+def _missing(path: str, called: str) -> str:
+    return f"Could not find the file {path} in container {called}"
+
+
+def _open(root: int, path: str, missing: str, flags: int = os.O_PATH) -> int:
+    """Opens a path below a root; the last part is not followed for a mere look (O_PATH). `missing` says what is not there."""
     if flags == os.O_PATH:
         flags |= os.O_NOFOLLOW
     try:
         return open_in_root(root, path, flags)
     except FileNotFoundError as error:
-        raise NotFound(f"Could not find the file {path} in container {container.name}") from error
+        raise NotFound(missing) from error
     except NotADirectoryError as error:
         if path.endswith(("/", "/.")):
             raise InvalidArgument(f"not a directory: {path}") from error
         if flags & os.O_DIRECTORY:
             raise
-        raise NotFound(f"Could not find the file {path} in container {container.name}") from error
+        raise NotFound(missing) from error
 
 
 def _go_mode(mode: int) -> int:

@@ -281,18 +281,20 @@ class Containers:
 
     async def archive_stat(self, request: Request) -> Answer:
         """What is at a path, in a header."""
-        found = await self._engine.archive.stat(self._find(request), request.query.text("path"))
+        found = await self._engine.archive.stat(self._find(request), request.query.text("path"), called=request.parameters["id"])
         return Response(200, headers=_path_stat(found))
 
     async def archive_get(self, request: Request) -> Answer:
         """A tar of a path."""
-        found, chunks = await self._engine.archive.get(self._find(request), request.query.text("path"))
+        found, chunks = await self._engine.archive.get(self._find(request), request.query.text("path"),
+                                                        called=request.parameters["id"])
         return Stream(chunks, TAR, headers=_path_stat(found))
 
     async def archive_put(self, request: Request) -> Answer:
         """A tar into a folder."""
         query = request.query
         await self._engine.archive.put(self._find(request), query.text("path"), request.body.as_file(),
+                                       called=request.parameters["id"],
                                        no_overwrite_dir_non_dir=query.flag("noOverwriteDirNonDir"),
                                        copy_uid_gid=query.flag("copyUIDGID"))
         return Response(200)
