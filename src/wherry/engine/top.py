@@ -9,6 +9,8 @@ from wherry.engine.states import require_running
 from wherry.errors import Internal, InvalidArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from wherry.engine.cgroups import Cgroups
     from wherry.engine.container import Container
     from wherry.engine.events import Events
@@ -31,20 +33,27 @@ class Top:
             require_running(container.id, container.state)
         words = arguments.split() or [DEFAULT_ARGUMENTS]
         pids = await self._pool.run(self._cgroups.processes, container)
-        output = await self._pool.run_long(_run_ps, words)
+        output = await self._pool.run_long(_run_ps, words, pids)
         found = parse(output, frozenset(pids))
         self._events.publish("container", "top", container.id, container.attributes())
         return found
 
 
-def _run_ps(words: list[str]) -> str:
-    try:
-        done = subprocess.run(["ps", *words], capture_output=True, check=False, text=True, errors="replace", timeout=30)
-    except FileNotFoundError:
-        raise Internal('ps: exec: "ps": executable file not found in $PATH') from None
+def _run_ps(words: list[str], pids: Collection[int]) -> str:
+    """What ps prints of these processes; of all, where its options do not go together with a list of them."""
+    done = _ps(*words, f"-q{','.join(map(str, pids))}")
+    if done.returncode:
+        done = _ps(*words)
     if done.returncode:
         raise Internal(f"ps: {(done.stderr.splitlines() or ['failed'])[0]}")
     return done.stdout
+
+
+def _ps(*words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["ps", *words], capture_output=True, check=False, text=True, errors="replace", timeout=30)
+    except FileNotFoundError:
+        raise Internal('ps: exec: "ps": executable file not found in $PATH') from None
 
 
 def parse(output: str, pids: frozenset[int]) -> dict[str, Any]:
