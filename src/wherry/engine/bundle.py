@@ -16,7 +16,7 @@ from wherry.engine.spec.config import oci_config
 from wherry.engine.spec.devices import look_up
 from wherry.engine.spec.places import Places
 from wherry.engine.spec.user import find_user
-from wherry.errors import Conflict, InvalidArgument
+from wherry.errors import Conflict, Internal, InvalidArgument
 from wherry.linux import mount as mounting
 from wherry.linux.file import replace as replace_file
 
@@ -41,7 +41,7 @@ class BundleMaker:
         self._records = records
 
     def write(self, container: Container, rootfs: str, mounts: MountPoints) -> None:
-        """Writes `config.json`. Raises InvalidArgument, NotFound and Conflict for what it refers to."""
+        """Writes `config.json`. Raises NotFound, Conflict and InvalidArgument for other containers, Internal else."""
         record, host, options = container.record, container.host, self._options
         places = Places(
             rootfs=rootfs,
@@ -54,11 +54,14 @@ class BundleMaker:
             joined=self._joined(container),
             recursive_read_only=self._is_builtin(host.runtime),
         )
-        document = oci_config(
-            record.config, host, places=places, facts=self._facts,
-            user=find_user(rootfs, record.config.user, host.group_add or ()), found=look_up(host),
-            asked=mounts.values(), ulimits=options.default_ulimits, seccomp_profile=self._seccomp(),
-            no_new_privileges=options.no_new_privileges)
+        try:
+            document = oci_config(
+                record.config, host, places=places, facts=self._facts,
+                user=find_user(rootfs, record.config.user, host.group_add or ()), found=look_up(host),
+                asked=mounts.values(), ulimits=options.default_ulimits, seccomp_profile=self._seccomp(),
+                no_new_privileges=options.no_new_privileges)
+        except InvalidArgument as error:
+            raise Internal(str(error)) from error  # the container is wrong, not the request to start it
         replace_file(f"{container.run_folder}/config.json", msgspec.json.encode(document))
 
     def unmount(self, container: Container) -> None:

@@ -26,7 +26,8 @@ from wherry.runtime.words import describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from wherry.linux.cgroup import Manager
     from wherry.linux.cgroup.layout import Layout
@@ -281,7 +282,7 @@ def _fork(
     undo.append(group.remove)
     cgroup_fd = None
     if group.version == "v2":
-        group.create(resources)
+        _limit(group, resources)
         cgroup_fd = group.folder_fd()
         if cgroup_fd is not None:
             fds.append(cgroup_fd)
@@ -301,7 +302,7 @@ def _fork(
     if cgroup_fd is None:
         # v1: while the init mounts. Its first move into a cgroup waits for milliseconds in the kernel, here and not there.
         if group.version != "v2":
-            group.create(resources)
+            _limit(group, resources)
         group.join(pid)
     channel.tell_init(connection, channel.JOINED)
     _save(request, config, bundle, plan, init)
@@ -317,6 +318,15 @@ def _fork(
     else:
         init.on_started = lambda: _started(request, config, told)
     return init
+
+
+def _limit(group: Manager, resources: Mapping[str, Any]) -> None:
+    """Makes the cgroup with its limits. Raises StartFailed for limits that cannot be: the container is wrong, not the request."""
+    try:
+        group.create(resources)
+    except InvalidArgument as error:
+        where = "error during container init: error setting cgroup config for procHooks process"
+        raise StartFailed(f"{_START}{where}: {error}") from error
 
 
 def _check_cgroup(group: Manager) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+LEAST_SHARES, MOST_SHARES = 2, 1 << 18  # the kernel's MIN_SHARES and MAX_SHARES
+
 
 def plan_v1(resources: Mapping[str, Any]) -> tuple[Step, ...]:
     """The steps for a new cgroup (for one in use the devices differ: see `devices.plan_list`).
@@ -63,6 +65,12 @@ def _memory(resources: Mapping[str, Any]) -> Iterator[Step]:
 
 def _cpu(resources: Mapping[str, Any]) -> Iterator[Step]:
     cpu = _section(resources, "cpu")
+    if shares := cpu.get("shares"):
+        # The kernel would take the nearest that it knows, silently; runc reads it back and refuses.
+        if shares < LEAST_SHARES:
+            raise InvalidArgument(f"the minimum allowed cpu-shares is {LEAST_SHARES}")
+        if shares > MOST_SHARES:
+            raise InvalidArgument(f"the maximum allowed cpu-shares is {MOST_SHARES}")
     for key, file in (("shares", "cpu.shares"), ("realtimePeriod", "cpu.rt_period_us"), ("realtimeRuntime", "cpu.rt_runtime_us"),
                       ("period", "cpu.cfs_period_us"), ("quota", "cpu.cfs_quota_us")):
         if cpu.get(key):

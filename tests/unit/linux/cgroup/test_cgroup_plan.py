@@ -88,6 +88,8 @@ def test_conversions_at_their_ends():
     (plan_v1, {"unified": {"memory.high": "1"}}, "cannot use unified on cgroup v1"),
     (plan_v1, {"memory": {"swappiness": 101}}, "valid range is 0-100"),
     (plan_v1, {"memory": {"limit": 10, "swap": 5}}, "memory\\+swap limit should be >= memory limit"),
+    (plan_v1, {"cpu": {"shares": 1}}, "the minimum allowed cpu-shares is 2"),
+    (plan_v1, {"cpu": {"shares": (1 << 18) + 1}}, "the maximum allowed cpu-shares is 262144"),
     (plan_v2, {"memory": {"swap": 5}}, "unable to set swap limit without memory limit"),
     (plan_v2, {"memory": {"limit": 10, "swap": 5}}, "memory\\+swap limit should be >= memory limit"),
     (plan_v2, {"cpu": {"realtimeRuntime": 5}}, "cpu.realtimeRuntime"),
