@@ -463,6 +463,22 @@ def test_sockets_and_rules_are_made_inside_a_network_namespace(box: Box) -> None
 # Further processes
 
 
+def test_later_execs_have_the_processors_of_their_container(box: Box) -> None:
+    last = str(max(os.sched_getaffinity(0)))
+    for name, affinity in (("both", {"initial": "0", "final": last}), ("initial", {"initial": last}), ("final", {"final": last})):
+        one = box.start(["sleep", "100"], change=lambda config, given=affinity: config["process"].update(execCPUAffinity=given))
+        for number in range(3):
+            client = Client()
+            one.exec(f"{name}{number}", "grep Cpus_allowed_list /proc/self/status", client)
+            assert client.streams()[0].split()[-1:] == [last.encode()]
+            assert one.exited(f"{name}{number}").code == 0
+            if not number and cgroup.detect() != "v2":
+                box.wait_for(lambda one=one: one.shim.parked_pid > 0, lambda: "the parked child")
+        box.run(one.shim.signal(9))
+        one.exited()
+        one.release()
+
+
 def test_later_execs_come_from_a_child_parked_in_the_cgroups(box: Box) -> None:
     one = box.start(["sleep", "100"])
     one.exec("first", "exit 1")

@@ -130,7 +130,7 @@ def _plan_scheduling(given: Given, personality: int | None) -> Scheduling | None
         personality=personality)
 
 
-def _plan_affinity(saved: Saved, given: Given) -> tuple[frozenset[int], frozenset[int]]:
+def plan_affinity(saved: Saved, given: Given) -> tuple[frozenset[int], frozenset[int]]:
     """The processors before and after the process is in its cgroups; an empty set: as they are."""
     words = saved.exec_affinity
     if given.exec_affinity is not None:
@@ -170,7 +170,7 @@ def _open_init(saved: Saved) -> int:
 
 
 def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager) -> Process:
-    initial, final = _plan_affinity(saved, request.process)
+    initial, final = plan_affinity(saved, request.process)
     connection, other = unixsocket.pair()
     try:
         try:
@@ -216,7 +216,7 @@ def _clone_into(group: Manager) -> tuple[int, int, bool]:
 
 
 def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Process:
-    """Listens until exec has happened. StartFailed when it did not: the process is reaped then."""
+    """Listens until exec has happened. StartFailed when it did not, OSError without a pid file: the process is reaped then."""
     pid, pidfd, master = 0, -1, -1
     failed: StartFailed | None = None
     while True:
@@ -235,17 +235,27 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
     if failed is None and (pid == 0 or (terminal and master < 0)):
         failed = StartFailed(f"{_START}the process ended before it executed anything")
     if failed is not None:
-        if pidfd >= 0:
-            process.reap(pidfd)
-        for fd in (pidfd, master):
-            if fd >= 0:
-                os.close(fd)
+        _give_up(pidfd, master)
         raise failed
     if pid_file:
         from wherry.linux import file
 
-        file.write_pid(pid_file, pid)
+        try:
+            file.write_pid(pid_file, pid)
+        except OSError:
+            process.pidfd_send_signal(pidfd, 9)
+            _give_up(pidfd, master)
+            raise
     return Process(pid=pid, pidfd=pidfd, console=master if master >= 0 else None)
+
+
+def _give_up(pidfd: int, master: int) -> None:
+    """Reaps a process that ends, where there is one, and lets go of what was opened for it."""
+    if pidfd >= 0:
+        process.reap(pidfd)
+    for fd in (pidfd, master):
+        if fd >= 0:
+            os.close(fd)
 
 
 def enter_and_run(

@@ -117,4 +117,7 @@ def _become(root: str, container_id: str, packet: bytes, fds: list[int], end: _s
     loaded = container.load(root, container_id)
     plan = execute.plan_exec(loaded, request)
     preload(plan, cold=False)
-    execute.enter_and_run(loaded.saved, plan, fds[1], end)
+    initial, final = execute.plan_affinity(loaded.saved, request.process)
+    # In its cgroups already: an initial set that lasts counts as far as they allow, as after a move into them.
+    lasting = final or initial & os.sched_getaffinity(0)
+    execute.enter_and_run(loaded.saved, plan, fds[1], end, (frozenset(), lasting))

@@ -54,7 +54,9 @@ def load_config(context: Context) -> tuple[str, Config]:
 
 
 def listen_fds() -> int:
-    """How many descriptors systemd handed over, sd_listen_fds(3)."""
+    """How many descriptors systemd handed over, sd_listen_fds(3): those that were meant for this very process."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return 0
     text = os.environ.get("LISTEN_FDS", "")
     return int(text) if text.isdigit() else 0
 

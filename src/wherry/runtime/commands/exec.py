@@ -106,7 +106,7 @@ def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: s
         more = tuple(flags["cap"])
         process = process.replace(capabilities=own.replace(
             bounding=own.bounding + more, effective=own.effective + more, permitted=own.permitted + more,
-            ambient=own.ambient + more, inheritable=own.inheritable + (more if own.ambient else ())))
+            ambient=own.ambient + more))
     return process
 
 
@@ -122,6 +122,9 @@ def check_process(process: Process, context: Context) -> None:
         raise InvalidArgument("args must not be empty")
     if not process.cwd.startswith("/"):
         raise InvalidArgument("Cwd must be an absolute path" if process.cwd else "Cwd property must not be empty")
+    for entry in process.env:
+        if "=" not in entry:
+            raise InvalidArgument(f'unable to start container process: invalid environment variable: "{entry}"')
     if process.selinux_label and not os.path.exists("/sys/fs/selinux/enforce"):
         raise InvalidArgument("selinux label is specified in config, but selinux is disabled or not supported")
     ids = (process.user.uid, process.user.gid, *process.user.additional_gids)

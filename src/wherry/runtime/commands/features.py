@@ -34,7 +34,7 @@ def document() -> dict[str, Any]:
     from wherry.linux.seccomp import architecture, compiler
 
     options = {*mountplan.ATTRIBUTES, *("r" + word for word in mountplan.ATTRIBUTES), *mountplan.PROPAGATION,
-               *mountplan.SUPERBLOCK, *mountplan.NOTHING, "bind", "rbind", "tmpcopyup"} - {""}
+               *mountplan.SUPERBLOCK, *mountplan.NOTHING, "bind", "rbind", "tmpcopyup", "idmap", "ridmap"} - {""}
     flags = sorted(compiler.FLAGS)
     return {
         "ociVersionMin": "1.0.0",
@@ -42,7 +42,7 @@ def document() -> dict[str, Any]:
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": sorted(options),
         "linux": {
-            "namespaces": sorted(set(NAMESPACES) - {"time"}),  # validate refuses it
+            "namespaces": sorted(NAMESPACES),
             "capabilities": list(capability.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": True},
             "seccomp": {"enabled": True,
@@ -54,6 +54,8 @@ def document() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": False},
         },
         "annotations": {"org.wherry.version": __version__},
     }
