@@ -12,6 +12,7 @@ and the owners of its devices stay as they are. Exit status: the command's; 128 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -53,20 +54,29 @@ def make_group(group: Path) -> None:
             (group / knob).write_text((group.parent / knob).read_text())
 
 
+def thaw(folder: Path) -> None:
+    """Lets frozen processes die: the world's pid namespace has been killed, but they do not see it."""
+    for knob, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        if (folder / knob).exists():
+            (folder / knob).write_text(value)
+
+
 def remove_group(group: Path) -> None:
     if not group.is_dir():
         return
     folders = [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):  # v1's root of the hierarchy has no such file, and one may be gone by now
+            thaw(folder)
+    deadline = time.monotonic() + 3  # the kernel empties a cgroup of killed processes in its own time
     for folder in folders:
-        for _ in range(50):  # the kernel empties a cgroup of killed processes in its own time
+        while folder.is_dir():
             try:
                 folder.rmdir()
-            except FileNotFoundError:
-                break
             except OSError:
-                time.sleep(0.05)
-            else:
-                break
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
 
 
 def remove_stale() -> None:
@@ -106,9 +116,10 @@ def outside(argv: list[str], keep_net: bool) -> int:
     finally:
         if child and child.poll() is None:
             child.kill()
-            child.wait()
         for group in groups(name):
             remove_group(group)
+        if child:
+            child.wait()
 
 
 def private_dev() -> None:
@@ -168,6 +179,10 @@ def inside(argv: list[str]) -> int:
         except InterruptedError:
             continue
         if pid == worker.pid:
+            for mount, _, _, _ in mounts:
+                for folder, _, _ in os.walk(mount):
+                    with contextlib.suppress(OSError):
+                        thaw(Path(folder))
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
 

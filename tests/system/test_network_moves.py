@@ -1,4 +1,4 @@
-"""A container's networks while it runs: what moves along, what is shown, and a daemon without a default bridge."""
+"""A container's networks while it runs: what moves along, and what is shown."""
 
 from __future__ import annotations
 
@@ -64,16 +64,3 @@ def test_limits_of_devices_can_be_changed(api) -> None:
         assert "no such file or directory" in api.refused(
             "POST", f"/containers/{container}/update", 404, {"BlkioDeviceReadBps": [{"Path": "/dev/nothing", "Rate": 1}]}).lower()
         assert api.inspect(container)["HostConfig"]["BlkioDeviceReadBps"] is None
-
-
-def test_without_a_bridge_a_container_has_its_loopback() -> None:
-    with wherryd("--bridge=none", "--iptables=false") as daemon:
-        api = Api(daemon)
-        assert [one["Name"] for one in api.ask("GET", "/networks")] == ["host", "none"]
-        assert api.run("ls", "/sys/class/net", host={"NetworkMode": "default"}) == (0, "lo\n")
-        with api.running(host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": str(PORT)}]}}) as container:
-            assert answer() == ""
-            network = api.ask("POST", "/networks/create", {"Name": "own"})["Id"]
-            api.ask("POST", f"/networks/{network}/connect", {"Container": container}, 200)
-            assert "eth0" in api.exec(container, "ls", "/sys/class/net")[1]
-        api.ask("DELETE", f"/networks/{network}")
