@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from beside_runc import WHERRY, bundle_of_busybox, call, configure, needs  # noqa: F401 (a fixture)
+from beside_runc import RUNTIMES, WHERRY, bundle_of_busybox, call, configure, needs, sleeping  # noqa: F401 (a fixture)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
-RUNTIMES = ("runc", WHERRY)
 LOOK = "id; cat /proc/self/cwd/etc/none 2>&1; env | grep -v SHLVL; grep -E 'Cap|NoNew|Groups' /proc/self/status"
 KILLS_PER_CALL = 4
 
@@ -27,17 +26,9 @@ def root_of(runtime: str) -> str:
 
 @pytest.fixture(scope="module")
 def running(bundle: Path) -> Iterator[Path]:
-    """A container `x` that sleeps, one per runtime, in cgroups of their own."""
     needs("runc")
-    for runtime in RUNTIMES:
-        configure(bundle, "sleep", "1000")
-        document = json.loads((bundle / "config.json").read_text())
-        document["linux"]["cgroupsPath"] = f"/wherry-execs/{Path(runtime).name}-{os.getpid()}"
-        (bundle / "config.json").write_text(json.dumps(document))
-        assert call(runtime, bundle, "run", "-d", "x") == (0, "")
-    yield bundle
-    for runtime in RUNTIMES:
-        assert call(runtime, bundle, "delete", "--force", "x")[0] == 0
+    with sleeping(bundle) as one:
+        yield one
 
 
 def same(bundle: Path, *words: str) -> tuple[int, str]:

@@ -11,14 +11,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from beside_runc import WHERRY, both, bundle_of_busybox, call, configure  # noqa: F401
+from beside_runc import RUNTIMES, WHERRY, both, bundle_of_busybox, call, configure, group, sleeping  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
-RUNTIMES = ("runc", WHERRY)
 
 
 def usage(text: str) -> str:
@@ -36,16 +35,8 @@ def same(bundle: Path, *calls: tuple[str, ...]) -> None:
 
 @pytest.fixture
 def running(bundle: Path) -> Iterator[Path]:
-    """A container `x` that sleeps, one per runtime; its name and cgroups are apart, since both run at once."""
-    for runtime in RUNTIMES:
-        configure(bundle, "sleep", "1000")
-        document = json.loads((bundle / "config.json").read_text())
-        document["linux"]["cgroupsPath"] = f"/wherry-verbs/{os.path.basename(runtime)}-{os.getpid()}"
-        (bundle / "config.json").write_text(json.dumps(document))
-        assert call(runtime, bundle, "run", "-d", "x") == (0, "")
-    yield bundle
-    for runtime in RUNTIMES:
-        assert call(runtime, bundle, "delete", "--force", "x")[0] == 0
+    with sleeping(bundle) as one:
+        yield one
 
 
 def test_words_that_are_no_call(bundle: Path) -> None:
@@ -94,9 +85,8 @@ def test_update(running: Path) -> None:
         ("--cpuset-cpus", "0", "x"), ("--cpuset-cpus", "99", "x"), ("--kernel-memory", "50m", "x"), ("-r", "nope.json", "x"),
         ("--l3-cache-schema", "x", "x"), ("--mem-bw-schema", "x", "x"), ("-r", "r.json", "x"), ("--resources=r.json", "x"))))
     for runtime in RUNTIMES:
-        group = f"wherry-verbs/{os.path.basename(runtime)}-{os.getpid()}"
         for name, value in (("memory/{}/memory.limit_in_bytes", "33554432"), ("pids/{}/pids.max", "20"), ("cpu/{}/cpu.shares", "500")):
-            with open("/sys/fs/cgroup/" + name.format(group)) as limit:
+            with open("/sys/fs/cgroup/" + name.format(group(runtime))) as limit:
                 assert limit.read().strip() == value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from wherry.runtime.commands.spec import example
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WHERRY = str(Path(__file__).resolve().parents[2] / "bin/wherry-runc")
+RUNTIMES = ("runc", WHERRY := str(Path(__file__).resolve().parents[2] / "bin/wherry-runc"))
 # What differs and why: the field has its own name; our version is plain.
 SAME = [(r"\S*/(wherry-)?runc", "runc"), (r'time="[^"]*"', "time"), (r'"created": ?"[^"]*"', "created"), (r'"pid": ?\d+', "pid"),
         (r"1\.0\.2-dev", "1.0.2"), (r"/proc/self/fd/\d+", "fd")]
@@ -77,3 +78,22 @@ def both(bundle: Path, *calls: tuple[str, ...]) -> tuple[list[tuple[int, str]], 
     """The same calls with ours and with runc."""
     needs("runc")
     return [call(WHERRY, bundle, *one) for one in calls], [call("runc", bundle, *one) for one in calls]
+
+
+def group(runtime: str) -> str:
+    """The cgroup, below each controller, of the container that `sleeping` starts with this runtime."""
+    return f"wherry-beside/{os.path.basename(runtime)}-{os.getpid()}"
+
+
+@contextlib.contextmanager
+def sleeping(bundle: Path) -> Iterator[Path]:
+    """A container `x` that sleeps, one per runtime, in cgroups of their own: both run at once."""
+    for runtime in RUNTIMES:
+        configure(bundle, "sleep", "1000")
+        document = json.loads((bundle / "config.json").read_text())
+        document["linux"]["cgroupsPath"] = f"/{group(runtime)}"
+        (bundle / "config.json").write_text(json.dumps(document))
+        assert call(runtime, bundle, "run", "-d", "x") == (0, "")
+    yield bundle
+    for runtime in RUNTIMES:
+        assert call(runtime, bundle, "delete", "--force", "x")[0] == 0

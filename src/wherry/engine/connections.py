@@ -87,7 +87,8 @@ class Connections:
 
     def attach(self, container: Container, connected: Connected, pid: int, rtnetlink_fd: int | None) -> Connected:
         """Makes the interfaces and publishes the ports; all is given back when it fails (but for the addresses)."""
-        endpoints, ports = dict(connected.endpoints), dict(connected.ports)
+        endpoints = dict(connected.endpoints)
+        ports: dict[str, tuple[PublishedPort, ...]] = {}
         if not endpoints:
             return connected
         netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)

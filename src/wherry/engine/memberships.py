@@ -90,8 +90,7 @@ class Memberships:
                 await self._pool.run(lambda: self._connections.release(leaving, ended=False))
                 container.endpoints = {key: one for key, one in container.endpoints.items() if key != network.id}
                 container.ports = {key: one for key, one in container.ports.items() if key != network.id}
-                await self._publish(container)
-            await self._write(container, networks)
+            await self._publish_and_write(container, networks)
         self._tell("disconnect", container, network)
 
     def _check(self, container: Container, network: Network) -> None:
@@ -116,14 +115,16 @@ class Memberships:
             await self._pool.run(self._controller.release, endpoint)
             raise
         container.endpoints = {**container.endpoints, network.id: endpoint}
-        await self._publish(container)
         networks = {**(container.record.network_settings.networks or {}), network.name: wanted}
-        await self._write(container, networks)
+        await self._publish_and_write(container, networks)
 
-    async def _publish(self, container: Container) -> None:
-        """Has the container's ports published where it is now, when they are nowhere."""
-        if not any(container.ports.values()):
-            container.ports = await self._pool.run(self._connections.publish, container, container.endpoints)
+    async def _publish_and_write(self, container: Container, networks: dict[str, EndpointRecord]) -> None:
+        """Has the container's ports published where it is now, when they are nowhere. It is there, even if they cannot be."""
+        try:
+            if container.shim is not None and not any(container.ports.values()):
+                container.ports = await self._pool.run(self._connections.publish, container, container.endpoints)
+        finally:
+            await self._write(container, networks)
 
     async def _write(self, container: Container, networks: dict[str, EndpointRecord]) -> None:
         settings = replace(container.record.network_settings, networks=networks)

@@ -77,7 +77,7 @@ class ExecRequest(Record):
     """What is asked of `execute`: the process (runtime-spec «Process»), its descriptors or a terminal, and where it goes.
 
     `process.terminal` and `console` mean the same; either gives a terminal whose master is `Process.console`.
-    `cgroups` are folders below the container's cgroup by controller; under «» the one for all of them. `ignore_paused` lets it be
+    `cgroups` are (controller, folder below the container's cgroup); controller «»: for all of them. `ignore_paused` lets it be
     made in a paused container.
     `mode` as with `CreateRequest`: «cold» goes through the last hop, because the caller's interpreter is the host's own file.
     """
@@ -87,7 +87,7 @@ class ExecRequest(Record):
     console: bool = False
     pid_file: str = ""
     preserve_fds: int = 0
-    cgroups: Mapping[str, str] = {}
+    cgroups: tuple[tuple[str, str], ...] = ()
     ignore_paused: bool = False
     mode: str = "warm"
 

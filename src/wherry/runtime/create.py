@@ -169,16 +169,13 @@ def plan_program(request: CreateRequest, config: Process, program_filter: Progra
 def plan_scheduling(config: Config) -> Scheduling | None:
     """How the program is scheduled; None when the config says nothing of it, as most do."""
     assert config.process is not None
-    linux, scheduler, priority = config.linux, config.process.scheduler, config.process.io_priority
-    if scheduler is None and priority is None and not linux.personality and linux.memory_policy is None:
+    process, linux = config.process, config.linux
+    if process.scheduler is None and process.io_priority is None and not linux.personality and linux.memory_policy is None:
         return None
     from wherry.runtime import scheduling
 
-    return scheduling.Scheduling(
-        scheduler=scheduling.plan_scheduler(scheduler) if scheduler else None,
-        io_priority=scheduling.plan_io_priority(priority) if priority else None,
-        personality=scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None,
-        memory=scheduling.plan_memory(linux.memory_policy) if linux.memory_policy else None)
+    domain = scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None
+    return scheduling.plan(process, domain, linux.memory_policy)
 
 
 def plan_affinity(given: Process) -> tuple[str, ...]:

@@ -81,10 +81,10 @@ def check_can_execute(container: Container, request: ExecRequest) -> None:
 def exec_cgroup(saved: Saved, request: ExecRequest) -> Manager:
     """The cgroup of a further process: the container's, or folders below it, which have to be there."""
     group = cgroup.manager(saved.cgroup_path, saved.cgroup_driver)
-    if not any(place.strip("/") for place in request.cgroups.values()):
+    if not any(place.strip("/") for _, place in request.cgroups):
         return group
     folders = group.paths()
-    for name, place in request.cgroups.items():
+    for name, place in request.cgroups:
         if ".." in place.split("/"):
             raise Conflict(f"unable to create new parent process: {place} is not a sub cgroup path")
         chosen = list(folders) if not name else [name]
@@ -124,10 +124,7 @@ def _plan_scheduling(given: Given, personality: int | None) -> Scheduling | None
         return None
     from wherry.runtime import scheduling
 
-    return scheduling.Scheduling(
-        scheduler=scheduling.plan_scheduler(given.scheduler) if given.scheduler else None,
-        io_priority=scheduling.plan_io_priority(given.io_priority) if given.io_priority else None,
-        personality=personality)
+    return scheduling.plan(given, personality)
 
 
 def plan_affinity(saved: Saved, given: Given) -> tuple[frozenset[int], frozenset[int]]:

@@ -29,7 +29,8 @@ GLOBAL_FLAGS = (
     Flag(names=("systemd-cgroup",), kind="switch", help="let systemd manage the cgroup; cgroupsPath is slice:prefix:name"),
     Flag(names=("cgroup-manager",), kind="text", help="cgroupfs or systemd, as crun calls the choice", default="cgroupfs"),
     Flag(names=("config",), kind="text", help="the bundle's configuration file", default="config.json"),
-    Flag(names=("rootless",), kind="text", help="whether cgroups may be out of reach: true, false or auto", default="auto"),
+    Flag(names=("rootless",), kind="text", default="auto",
+         help="true, false or auto, for runc's callers: a cgroup that is out of reach is an error with each of them"),
     Flag(names=("version", "v"), kind="switch", help="print the version"),
 )
 
@@ -79,6 +80,8 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
         return _help(rest)
     if name not in COMMANDS:
         return _fatal(log, f"No help topic for '{name}'", 3)
+    if values["rootless"] not in ("true", "false", "auto"):
+        raise WherryError(f"invalid --rootless {values['rootless']!r}: true, false or auto")
     if values["cgroup-manager"] not in ("cgroupfs", "systemd"):
         raise WherryError(f"--cgroup-manager {values['cgroup-manager']} is not supported")
     command, run = load(name)

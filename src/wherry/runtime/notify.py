@@ -78,7 +78,3 @@ class Proxy:
         finally:
             manager.close()
         return True
-
-    def close(self) -> None:
-        """Nobody listens any more."""
-        self._socket.close()

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wherry.oci.runtime import IOPriority, MemoryPolicy, Scheduler
+    from wherry.oci.runtime import IOPriority, MemoryPolicy, Process, Scheduler
 
 # include/uapi/linux/sched.h, ioprio.h, personality.h, mempolicy.h
 _POLICIES = {"SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
@@ -38,6 +38,15 @@ class Scheduling(Record):
     io_priority: tuple[int, int] | None = None
     personality: int | None = None
     memory: tuple[int, frozenset[int]] | None = None
+
+
+def plan(process: Process, personality: int | None, memory: MemoryPolicy | None = None) -> Scheduling:
+    """What a process is to have, in a domain that is known already. InvalidArgument for what makes no sense."""
+    return Scheduling(
+        scheduler=plan_scheduler(process.scheduler) if process.scheduler else None,
+        io_priority=plan_io_priority(process.io_priority) if process.io_priority else None,
+        personality=personality,
+        memory=plan_memory(memory) if memory else None)
 
 
 def plan_scheduler(given: Scheduler) -> tuple[int, int, int, int, int, int, int]:

@@ -6,7 +6,7 @@ from wherry.errors import InvalidArgument, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.oci.runtime import Config
+    from wherry.oci.runtime import Config, Process
 
 _NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+,-.")
@@ -41,9 +41,13 @@ def _root(config: Config) -> None:
 
 
 def _process(config: Config) -> None:
-    process = config.process
-    if process is None:
+    if config.process is None:
         raise InvalidArgument("process property must not be empty")
+    check_process(config.process)
+
+
+def check_process(process: Process) -> None:
+    """A container's own process, or a further one. InvalidArgument."""
     if not process.args:
         raise InvalidArgument("args must not be empty")
     if not process.cwd:

@@ -8,7 +8,7 @@ from wherry.errors import InvalidArgument
 from wherry.linux import capability, file
 from wherry.oci import jsontext
 from wherry.oci.runtime import Capabilities, Process, User
-from wherry.runtime import container
+from wherry.runtime import container, validate
 from wherry.runtime.commands import creation
 from wherry.runtime.create import read_config
 from wherry.runtime.flags import Command, Flag
@@ -66,7 +66,7 @@ def run(context: Context) -> int:
     with creation.Sockets(flags) as sockets:
         running = container.execute(found, container.ExecRequest(
             process=process, pid_file=flags["pid-file"], preserve_fds=flags["preserve-fds"] + listen,
-            cgroups=parse_cgroups(flags["cgroup"]), ignore_paused=flags["ignore-paused"], mode="cold"))
+            cgroups=tuple(parse_cgroups(flags["cgroup"]).items()), ignore_paused=flags["ignore-paused"], mode="cold"))
         sockets.hand_over(running.console if flags["detach"] else None, running.pidfd, "setns")
     if flags["detach"]:
         return 0
@@ -118,10 +118,7 @@ def parse_user(text: str, own: User) -> User:
 
 def check_process(process: Process, context: Context) -> None:
     """InvalidArgument for a process that cannot be, as the config of a container is refused; warns of unknown capabilities."""
-    if not process.args:
-        raise InvalidArgument("args must not be empty")
-    if not process.cwd.startswith("/"):
-        raise InvalidArgument("Cwd must be an absolute path" if process.cwd else "Cwd property must not be empty")
+    validate.check_process(process)
     for entry in process.env:
         if "=" not in entry:
             raise InvalidArgument(f'unable to start container process: invalid environment variable: "{entry}"')

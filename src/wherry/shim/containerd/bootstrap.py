@@ -35,7 +35,7 @@ USAGE: Final = """Usage of containerd-shim-wherry-v2:
   -id string
     \tid of the task
   -info
-    \tget the option protobuf from stdin, print the shim info protobuf to stdout, and exit
+    \tprint the shim info protobuf to stdout, and exit
   -namespace string
     \tnamespace that owns the shim
   -publish-binary string
@@ -111,7 +111,8 @@ def start(flags: Flags) -> str:
         options = _options_from_stdin()
         os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
         listener = unixsocket.listen(path, unixsocket.SOCK_STREAM)
-        pid = _spawn(listener, [container_id, namespace, path, address, _ttrpc_address(address), flags.values["publish-binary"]])
+        pid = _spawn(listener, [container_id, namespace, path, address, _ttrpc_address(address), flags.values["publish-binary"],
+                                "debug" if "debug" in flags.switches else ""])
         _place(pid, options)
     where = f"unix://{path}"
     _write_address(bundle, where)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from wherry.shim.containerd.protobuf import Message
-    from wherry.shim.loop import Loop
+    from wherry.shim.loop import Loop, Timer
 
 SERVICE: Final = "containerd.services.events.ttrpc.v1.Events"
 KEPT: Final = 2048  # events; of what is older nobody will ask
@@ -40,7 +40,7 @@ class Publisher:
         self._stream = -1
         self._failures = 0
         self._asleep = False
-        self._in_flight = False
+        self._in_flight: Timer | None = None  # runs out when containerd does not answer
 
     def publish(self, kind: Message, values: Mapping[str, Any]) -> None:
         """Tells of it, now or later."""
@@ -61,7 +61,7 @@ class Publisher:
         return not self._waiting or self._asleep
 
     def _send(self) -> None:
-        if not self._waiting or self._in_flight or self._asleep:
+        if not self._waiting or self._in_flight is not None or self._asleep:
             return
         if self._peer is None:
             try:
@@ -72,28 +72,31 @@ class Publisher:
             self._peer = ttrpc.Peer(self._loop, connection, self._answered, self._lost)
             self._stream = -1
         self._stream += 2
-        self._in_flight = True
-        stream = self._stream
-        self._loop.after(ANSWER_S, lambda: self._overdue(stream))
+        self._in_flight = self._loop.after(ANSWER_S, self._overdue)
         request = {"service": SERVICE, "method": "Forward", "payload": self._waiting[0][1]}
-        self._peer.send(ttrpc.frame(ttrpc.REQUEST, stream, encode(messages.Request, request)))
+        self._peer.send(ttrpc.frame(ttrpc.REQUEST, self._stream, encode(messages.Request, request)))
 
     def _answered(self, _peer: ttrpc.Peer, _kind: int, stream: int, _payload: bytes) -> None:
         if stream != self._stream:
             return
-        self._in_flight = False  # an event that containerd refuses is not sent again
+        self._landed()  # an event that containerd refuses is not sent again
         self._failures = 0
         del self._waiting[0]
         self._send()
 
-    def _overdue(self, stream: int) -> None:
-        if self._in_flight and stream == self._stream and self._peer is not None:
+    def _landed(self) -> None:
+        if self._in_flight is not None:
+            self._in_flight.cancel()
+            self._in_flight = None
+
+    def _overdue(self) -> None:
+        if self._peer is not None:
             self._peer.close()
             self._lost(self._peer)
 
     def _lost(self, _peer: ttrpc.Peer) -> None:
         self._peer = None
-        self._in_flight = False
+        self._landed()
         if self._waiting:
             self._try_later()
 

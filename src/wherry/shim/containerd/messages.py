@@ -49,8 +49,6 @@ Options = Message(
     Field(9, "systemd_cgroup", BOOL),
     Field(10, "criu_image_path", STRING),
     Field(11, "criu_work_path", STRING),
-    Field(12, "task_api_address", STRING),
-    Field(13, "task_api_version", UINT),
 )
 ProcessDetails = Message("containerd.runc.v1.ProcessDetails", Field(1, "exec_id", STRING))
 

@@ -52,19 +52,18 @@ def _mount(one: Mapping[str, Any], target: str) -> None:
     if step.kind == "bind":
         tree = mount.open_tree(step.source, recursive=step.recursive)
         try:
-            if step.attributes != (0, 0):
-                mount.mount_setattr(tree, *step.attributes)
+            mount.mount_setattr(tree, *step.attributes)
             _move(tree, target)
         finally:
             os.close(tree)
         return
-    flags = sum(flag for attribute, flag in _FLAGS if step.attributes[0] & attribute)
     text = ",".join(key if value is None else f"{key}={value}" for key, value in step.data)
-    mount.mount(step.source or None, target, step.fstype, flags, text)
-
-
-# nosuid, nodev and noexec are the same bits in both interfaces.
-_FLAGS = ((mount.MOUNT_ATTR_RDONLY, mount.MS_RDONLY), (0x2, 0x2), (0x4, 0x4), (0x8, 0x8))
+    mount.mount(step.source or step.fstype, target, step.fstype, 0, text)
+    made = mount.open_tree(target, recursive=False, clone=False)
+    try:
+        mount.mount_setattr(made, *step.attributes)
+    finally:
+        os.close(made)
 
 
 def _move(tree: int, target: str) -> None:

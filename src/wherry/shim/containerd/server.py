@@ -21,21 +21,29 @@ if TYPE_CHECKING:
 
 TERMINATING: Final = (1, 2, 15)  # SIGHUP, SIGINT, SIGTERM: containers outlive whoever sends them
 LAST_EVENTS_S: Final = 2.0
-_QUIET_CODE: Final = 1
 
 
 class ShimLog:
     """Lines for containerd's log, in the form that it passes on."""
 
-    def __init__(self, container_id: str, namespace_name: str) -> None:
+    def __init__(self, container_id: str, namespace_name: str, *, has_debug: bool) -> None:
         self._fields = f"id={container_id} namespace={namespace_name}"
+        self._has_debug = has_debug
 
     def complain(self, message: str) -> None:
         """Says something that nobody asked for."""
+        self._write("warning", message)
+
+    def called(self, method: str) -> None:
+        """Says with `-debug` that containerd called."""
+        if self._has_debug:
+            self._write("debug", f"call of {method}")
+
+    def _write(self, level: str, message: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         try:
-            os.write(2, f'time="{now}" level=warning msg="{text}" {self._fields} runtime=io.containerd.wherry.v2\n'.encode())
+            os.write(2, f'time="{now}" level={level} msg="{text}" {self._fields} runtime=io.containerd.wherry.v2\n'.encode())
         except OSError:
             pass  # containerd is away
 
@@ -43,7 +51,8 @@ class ShimLog:
 def main(arguments: list[str]) -> NoReturn:
     """Serves on the socket that it was given, in the mount namespace that it was started from, until `Shutdown`.
 
-    arguments: container id, namespace, socket path, containerd's address, its ttrpc address, its publishing program.
+    arguments: container id, namespace, socket path, containerd's address, its ttrpc address, its publishing program, "debug" or
+    nothing.
     """
     code = 0
     try:
@@ -53,11 +62,13 @@ def main(arguments: list[str]) -> NoReturn:
         serve(*arguments)
     except Exception as error:  # noqa: BLE001 (the boundary of the process)
         sys.excepthook(type(error), error, error.__traceback__)
-        code = _QUIET_CODE
+        code = 1
     os._exit(code)
 
 
-def serve(container_id: str, namespace_name: str, socket_path: str, address: str, ttrpc_address: str, binary: str) -> None:
+def serve(
+    container_id: str, namespace_name: str, socket_path: str, address: str, ttrpc_address: str, binary: str, debug: str
+) -> None:
     """The life of the shim."""
     import _socket
 
@@ -69,15 +80,15 @@ def serve(container_id: str, namespace_name: str, socket_path: str, address: str
     process.set_child_subreaper()
     for number in TERMINATING:
         _signal.signal(number, _signal.SIG_IGN)
-    log = ShimLog(container_id, namespace_name)
+    log = ShimLog(container_id, namespace_name, has_debug=bool(debug))
     loop = Loop()
     is_leaving: list[float] = []
     publisher = Publisher(
         loop, namespace=namespace_name, address=address, ttrpc_address=ttrpc_address, binary=binary, complain=log.complain
     )
-    service = TaskService(loop, namespace_name, publisher, log.complain, lambda: is_leaving.append(time.monotonic()))
+    service = TaskService(loop, namespace_name, publisher, lambda: is_leaving.append(time.monotonic()))
     listener = _socket.socket(fileno=CONTROL_FD)
-    Server(loop, listener, service.handlers(), log.complain)
+    Server(loop, listener, service.handlers(), log.complain, log.called)
     while not is_leaving:
         try:
             loop.run_once()

@@ -14,29 +14,29 @@ from wherry.shim.containerd.protobuf import decode, encode
 from wherry.shim.containerd.streams import Streams
 from wherry.shim.containerd.tasks import Process, Task
 from wherry.shim.containerd.ttrpc import AlreadyExists
-from wherry.shim.protocol import BUILTIN
+from wherry.shim.protocol import BUILTIN, StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Final
+    from typing import Any, Final, TypeVar
 
     from wherry.shim.containerd.events import Publisher
     from wherry.shim.containerd.ttrpc import Call, Handler
     from wherry.shim.loop import Loop
+
+    T = TypeVar("T")
 
 SERVICES: Final = ("containerd.task.v2.Task", "containerd.task.v3.Task")
 _NOTHING: Final = b""
 
 
 class TaskService:
-    """The tasks of one shim. `complain` tells the shim's log; `leave` ends the process."""
+    """The tasks of one shim. `leave` ends the process."""
 
-    def __init__(
-        self, loop: Loop, namespace: str, publisher: Publisher, complain: Callable[[str], None], leave: Callable[[], None]
-    ) -> None:
+    def __init__(self, loop: Loop, namespace: str, publisher: Publisher, leave: Callable[[], None]) -> None:
         self._loop, self._namespace, self._publisher = loop, namespace, publisher
-        self._complain, self._leave = complain, leave
+        self._leave = leave
         self._tasks: dict[str, Task] = {}
         self._io: dict[str, dict[str, Any]] = {}  # by task: how the streams of its processes are made
         loop.on_child(self._child_ended)
@@ -83,7 +83,7 @@ class TaskService:
         }
         streams = self._streams(request, io)
         task = Task(self._loop, launch, streams, request["rootfs"], self._ended, self._out_of_memory)
-        task.create()
+        _as_runtime("create", task.create)
         self._tasks[task.id] = task
         self._io[task.id] = io
         self._publisher.publish(
@@ -102,10 +102,10 @@ class TaskService:
         request = decode(messages.StartRequest, call.payload)
         task = self._task(request)
         if not request["exec_id"]:
-            task.start()
+            _as_runtime("start", task.start)
             self._publisher.publish(messages.TaskStart, {"container_id": task.id, "pid": task.init.pid})
             return encode(messages.StartResponse, {"pid": task.init.pid})
-        process = task.start_exec(request["exec_id"])
+        process = _as_runtime("exec", lambda: task.start_exec(request["exec_id"]))
         self._publisher.publish(
             messages.TaskExecStarted, {"container_id": task.id, "exec_id": process.exec_id, "pid": process.pid}
         )
@@ -302,3 +302,11 @@ class TaskService:
 
 def _ended_fields(process: Process) -> dict[str, Any]:
     return {"pid": process.pid, "exit_status": process.exit_code, "exited_at": messages.timestamp(process.exited_at_ns)}
+
+
+def _as_runtime(verb: str, step: Callable[[], T]) -> T:
+    """Does it; what a runtime says of a failure is told in the words that containerd's clients look for."""
+    try:
+        return step()
+    except StartFailed as error:
+        raise StartFailed(f"OCI runtime {verb} failed: {error.message}", exit_code=error.exit_code) from error

@@ -15,7 +15,7 @@ from wherry.errors import Conflict, NotFound, WherryError
 from wherry.shim.containerd import messages, rootfs
 from wherry.shim.driver import make_driver
 from wherry.shim.oomwatch import OomWatch
-from wherry.shim.protocol import ExecRequest, LaunchRequest, StartFailed
+from wherry.shim.protocol import ExecRequest, LaunchRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class Task:
             self.init.streams.begin(started.console)
             self._driver.wait_ready()
             self._shares_pids = os.readlink(f"/proc/{started.pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
-        except BaseException as error:
+        except BaseException:
             self._give_up()
-            raise _told(error, "create") from error
+            raise
 
     def start(self) -> None:
         """Lets the program run."""
@@ -105,9 +105,9 @@ class Task:
             raise Conflict(f"cannot start a {self.init.word} process")
         try:
             self._driver.start()
-        except BaseException as error:
+        except BaseException:
             self._end_unstarted(self.init)
-            raise _told(error, "start") from error
+            raise
         self.init.status = messages.RUNNING
         self._ooms.begin(self.init.pid)
 
@@ -131,9 +131,9 @@ class Task:
         try:
             started = self._driver.execute(wanted, process.streams.open())
             process.streams.begin(started.console)
-        except BaseException as error:
+        except BaseException:
             self._end_unstarted(process)
-            raise _told(error, "exec") from error
+            raise
         process.pid, process.status = started.pid, messages.RUNNING
         return process
 
@@ -264,10 +264,3 @@ class Task:
         os.close(self._folder)
         if self._mounts:
             rootfs.unmount(f"{self.bundle}/rootfs")
-
-
-def _told(error: BaseException, verb: str) -> BaseException:
-    """A runtime's failure as containerd's clients know it; any other error as it is."""
-    if isinstance(error, StartFailed):
-        return StartFailed(f"OCI runtime {verb} failed: {error.message}", exit_code=error.exit_code)
-    return error

@@ -153,12 +153,13 @@ class Peer:
 class Server:
     """Answers calls on a listening socket. A handler returns the answer's bytes, or None and answers its call later.
 
-    `complain` is told of an error that is no `WherryError` and no `OSError`.
+    `complain` is told of an error that is no `WherryError` and no `OSError`, `called` of each method that is called.
     """
 
     def __init__(self, loop: Loop, listener: _socket.socket, handlers: Mapping[tuple[str, str], Handler],
-                 complain: Callable[[str], None]) -> None:
-        self._loop, self._listener, self._handlers, self._complain = loop, listener, handlers, complain
+                 complain: Callable[[str], None], called: Callable[[str], None] = lambda _: None) -> None:
+        self._loop, self._listener, self._handlers = loop, listener, handlers
+        self._complain, self._called = complain, called
         self._peers: set[Peer] = set()
         listener.setblocking(False)
         loop.watch(listener.fileno(), IN, self._connected)
@@ -190,6 +191,7 @@ class Server:
 
     def answer(self, call: Call) -> None:
         """Has the call handled."""
+        self._called(call.method)
         handler = self._handlers.get((call.service, call.method))
         if handler is None:
             what = f"method {call.method}" if call.service in self.services else f"service {call.service}"
