@@ -4,6 +4,7 @@
     ├── NotFound            the named thing does not exist
     ├── InvalidArgument     the request makes no sense, whatever the state
     ├── Conflict            the request does not fit the present state
+    │   └── AlreadyExists   what is to be made is there already
     ├── NotModified         the state is already as asked
     ├── Unauthorized        who asks is not known
     ├── Forbidden           who asks may not
@@ -44,6 +45,10 @@ class InvalidArgument(WherryError):
 
 class Conflict(WherryError):
     """The request does not fit the present state."""
+
+
+class AlreadyExists(Conflict):
+    """What is to be made is there already."""
 
 
 class NotModified(WherryError):

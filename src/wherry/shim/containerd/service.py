@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import InvalidArgument, NotFound, Unsupported
+from wherry.errors import AlreadyExists, InvalidArgument, NotFound, Unsupported
 from wherry.shim.containerd import messages, metrics, settings
 from wherry.shim.containerd.protobuf import decode, encode
 from wherry.shim.containerd.streams import Streams
 from wherry.shim.containerd.tasks import Process, Task
-from wherry.shim.containerd.ttrpc import AlreadyExists
 from wherry.shim.protocol import BUILTIN, StartFailed
 
 TYPE_CHECKING = False

@@ -36,12 +36,8 @@ OK, UNKNOWN, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION = 
 RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 8, 12, 14
 
 
-class AlreadyExists(errors.Conflict):
-    """What is to be made is there already: Conflict, with a code of its own here."""
-
-
 _CODES: Final = (
-    (AlreadyExists, ALREADY_EXISTS),
+    (errors.AlreadyExists, ALREADY_EXISTS),
     (errors.NotFound, NOT_FOUND),
     (errors.InvalidArgument, INVALID_ARGUMENT),
     (errors.Conflict, FAILED_PRECONDITION),
