@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wherry.cli.client import Client
     from wherry.cli.configfile import ConfigFile
     from wherry.cli.flags import Options
-    from wherry.cli.streams import Streams
+    from wherry.console.streams import Streams
 
 PROGRAM = "wherry"
 UNLIMITED = -1

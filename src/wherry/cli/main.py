@@ -13,7 +13,7 @@ from wherry.cli.command import PROGRAM, UNLIMITED, CommandFailed, Flag, Invocati
 from wherry.cli.configfile import ConfigFile, default_folder
 from wherry.cli.flags import HelpWanted, Options, parse
 from wherry.cli.index import GROUPS, REFUSED, find
-from wherry.cli.streams import Streams
+from wherry.console.streams import Streams
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False

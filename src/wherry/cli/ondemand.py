@@ -8,7 +8,7 @@ from wherry.errors import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.cli.streams import Streams
+    from wherry.console.streams import Streams
 
 WAIT_S = 30.0
 STEP_S = 0.01

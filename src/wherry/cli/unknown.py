@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.cli.configfile import ConfigFile
-    from wherry.cli.streams import Streams
+    from wherry.console.streams import Streams
 
 SYSTEM_FOLDERS = (
     "/usr/local/lib/docker/cli-plugins",

@@ -122,7 +122,7 @@ def test_completion_answers_from_the_table() -> None:
 
 def test_on_demand_starts_the_daemon_beside_and_says_why_it_failed(tmp_path: Path) -> None:
     from wherry.cli.ondemand import start
-    from wherry.cli.streams import Streams
+    from wherry.console.streams import Streams
     from wherry.errors import Unavailable
     if os.geteuid():
         pytest.skip("starts on demand for root alone")

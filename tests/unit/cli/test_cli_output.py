@@ -8,7 +8,7 @@ from wherry.cli.jsontext import dumps, loads
 from wherry.cli.output import units
 from wherry.cli.output.ports import display_ports
 from wherry.cli.output.progress import ProgressError, ProgressScreen, bar
-from wherry.cli.output.table import columns, tabbed
+from wherry.console.table import columns, tabbed
 
 
 @pytest.mark.parametrize(("seconds", "text"), [

@@ -11,7 +11,7 @@ from wherry.cli.attach.keys import DetachFilter, parse_keys
 from wherry.cli.attach.relay import Relay
 from wherry.cli.attach.stdcopy import Demultiplexer
 from wherry.cli.http import Connection, ProtocolError
-from wherry.cli.streams import Streams
+from wherry.console.streams import Streams
 from wherry.errors import DataLoss, InvalidArgument
 
 FRAMES = st.lists(st.tuples(st.sampled_from((1, 2)), st.binary(min_size=1, max_size=40)), max_size=12)

@@ -12,7 +12,7 @@ import select
 
 from wherry.cli.attach.stdcopy import STDERR, SYSTEM_ERROR, Demultiplexer
 from wherry.cli.http import SHUT_WR
-from wherry.cli.streams import write_all
+from wherry.console.streams import write_all
 from wherry.errors import Internal
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wherry.cli.attach.keys import DetachFilter
     from wherry.cli.attach.signals import SignalWatch
     from wherry.cli.http import Socket
-    from wherry.cli.streams import Streams
+    from wherry.console.streams import Streams
 
 PIECE = 1 << 16
 DONTWAIT, NOSIGNAL = 0x40, 0x4000

@@ -8,8 +8,8 @@ from wherry.cli.command import Command, CommandFailed, Invocation
 from wherry.cli.commands.context import store
 from wherry.cli.contexts import TLS_NAMES, check_name
 from wherry.cli.jsontext import dumps, loads
-from wherry.cli.streams import write_all
 from wherry.cli.words import os_error
+from wherry.console.streams import write_all
 
 TYPE_CHECKING = False
 

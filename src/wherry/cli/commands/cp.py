@@ -8,7 +8,7 @@ from wherry.cli.client import ApiError, escape
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.jsontext import loads
 from wherry.cli.output.units import size
-from wherry.cli.streams import write_all
+from wherry.console.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import select
 
 from wherry.cli.command import Command, Invocation
 from wherry.cli.http import SHUT_WR
-from wherry.cli.streams import write_all
 from wherry.cli.transport import connect
+from wherry.console.streams import write_all
 
 TYPE_CHECKING = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.cli.attach.stdcopy import STDERR, SYSTEM_ERROR, Demultiplexer
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.output.moments import timestamp
-from wherry.cli.streams import write_all
+from wherry.console.streams import write_all
 
 TYPE_CHECKING = False
 

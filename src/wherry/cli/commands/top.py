@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wherry.cli.client import escape
 from wherry.cli.command import UNLIMITED, Command, Invocation
-from wherry.cli.output.table import columns
+from wherry.console.table import columns
 
 TYPE_CHECKING = False
 

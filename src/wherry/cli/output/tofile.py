@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from wherry.cli.command import CommandFailed
-from wherry.cli.streams import write_all
+from wherry.console.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wherry.cli.streams import Streams
+    from wherry.console.streams import Streams
 
 
 def check_target(path: str, prefix: str = "") -> None:

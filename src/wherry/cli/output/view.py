@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.output.table import columns, tabbed
+from wherry.console.table import columns, tabbed
 from wherry.record import Record
 
 TYPE_CHECKING = False
