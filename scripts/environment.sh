@@ -49,12 +49,13 @@ install_packages() {
     fi
 }
 
-# make_venv EXTRAS: wherry and its libraries in .venv, editable; done again only when pyproject.toml or the programs changed.
+# make_venv EXTRAS: wherry and its libraries in .venv, editable; done again only when pyproject.toml, the programs or the `.proto`
+# files (of which the installation makes modules) changed.
 make_venv() {
     find_python
     "$python" -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
     stamp=.venv/.wherry-$1
-    wanted=$(cat pyproject.toml bin/* | cksum)
+    wanted=$(find pyproject.toml scripts/messages.py bin src/wherry/proto -type f ! -name '*_pb2.py*' ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum)
     [ -x .venv/bin/wherry ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "installing wherry and its libraries into .venv"
     [ -x .venv/bin/python3 ] || "$python" -m venv .venv || die "could not make the virtual environment .venv"
