@@ -9,36 +9,12 @@ import os
 
 from wherry.errors import InvalidArgument, Unsupported
 from wherry.linux import mount as kernel
+from wherry.linux import mountwords
 from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.oci.runtime import Config, IdMapping, Mount
-
-_RO, _NOSUID, _NODEV, _NOEXEC = 0x1, 0x2, 0x4, 0x8
-_ATIME = kernel.MOUNT_ATTR__ATIME
-
-# word → (attributes set, attributes cleared); with an «r» before it: for the whole tree (runtime-spec, «recursive»).
-ATTRIBUTES = {
-    "ro": (_RO, 0), "rw": (0, _RO),
-    "nosuid": (_NOSUID, 0), "suid": (0, _NOSUID),
-    "nodev": (_NODEV, 0), "dev": (0, _NODEV),
-    "noexec": (_NOEXEC, 0), "exec": (0, _NOEXEC),
-    "noatime": (kernel.MOUNT_ATTR_NOATIME, _ATIME), "atime": (0, _ATIME),
-    "strictatime": (kernel.MOUNT_ATTR_STRICTATIME, _ATIME), "nostrictatime": (0, _ATIME),
-    "relatime": (kernel.MOUNT_ATTR_RELATIME, _ATIME), "norelatime": (0, _ATIME),
-    "nodiratime": (kernel.MOUNT_ATTR_NODIRATIME, 0), "diratime": (0, kernel.MOUNT_ATTR_NODIRATIME),
-    "nosymfollow": (kernel.MOUNT_ATTR_NOSYMFOLLOW, 0), "symfollow": (0, kernel.MOUNT_ATTR_NOSYMFOLLOW),
-}
-PROPAGATION = {
-    "private": (kernel.MS_PRIVATE, False), "rprivate": (kernel.MS_PRIVATE, True),
-    "slave": (kernel.MS_SLAVE, False), "rslave": (kernel.MS_SLAVE, True),
-    "shared": (kernel.MS_SHARED, False), "rshared": (kernel.MS_SHARED, True),
-    "unbindable": (kernel.MS_UNBINDABLE, False), "runbindable": (kernel.MS_UNBINDABLE, True),
-}
-# Flags of the filesystem itself, which fsconfig(2) takes by these names; the others are the defaults they undo.
-SUPERBLOCK = {"sync": "sync", "dirsync": "dirsync", "mand": "mand", "lazytime": "lazytime", "iversion": "iversion"}
-NOTHING = ("defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "silent", "norelatime", "acl", "noacl")
 
 # What may be mounted below /proc: files that tools like lxcfs replace. Anything else there could make a file that the
 # runtime writes to (its own attr/exec, a sysctl) be another one: CVE-2019-16884.
@@ -108,23 +84,23 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
     bind = recursive = copy_up = False
     id_map = "idmap" if entry.uid_mappings or entry.gid_mappings else ""
     for word in entry.options:
-        if word in ATTRIBUTES:
-            _merge(attributes, ATTRIBUTES[word])
-        elif word in PROPAGATION:
-            propagation.append(PROPAGATION[word])
+        if word in mountwords.ATTRIBUTES:
+            mountwords.merge(attributes, mountwords.ATTRIBUTES[word])
+        elif word in mountwords.PROPAGATION:
+            propagation.append(mountwords.PROPAGATION[word])
         elif word in ("bind", "rbind"):
             bind, recursive = True, word == "rbind"
-        elif word[:1] == "r" and word[1:] in ATTRIBUTES:
-            _merge(recursive_attributes, ATTRIBUTES[word[1:]])
-        elif word in SUPERBLOCK:
-            data.append((SUPERBLOCK[word], None))
+        elif word[:1] == "r" and word[1:] in mountwords.ATTRIBUTES:
+            mountwords.merge(recursive_attributes, mountwords.ATTRIBUTES[word[1:]])
+        elif word in mountwords.SUPERBLOCK:
+            data.append((mountwords.SUPERBLOCK[word], None))
         elif word == "tmpcopyup":
             copy_up = True
         elif word in ("idmap", "ridmap"):
             id_map = word
         elif word == "remount":
             raise Unsupported(f'mount at "{destination}": the option {word} is not supported')
-        elif word not in NOTHING and word:
+        elif word not in mountwords.NOTHING and word:
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
     kind = _kind(entry, bind)
@@ -156,7 +132,7 @@ def plan_root_propagation(word: str) -> tuple[int, bool]:
     if not word:
         return kernel.MS_SLAVE, True
     try:
-        return PROPAGATION[word]
+        return mountwords.PROPAGATION[word]
     except KeyError:
         raise InvalidArgument(f"rootfsPropagation={word} is not supported") from None
 
@@ -171,12 +147,6 @@ def _kind(entry: Mount, bind: bool) -> str:
     if not entry.type:
         raise InvalidArgument(f'mount at "{entry.destination}": no type, and neither bind nor rbind')
     return "filesystem"
-
-
-def _merge(total: list[int], change: tuple[int, int]) -> None:
-    """A later word wins: what it sets is no longer cleared, what it clears is no longer set."""
-    total[0] = total[0] & ~change[1] | change[0]
-    total[1] = total[1] & ~(change[0] & ~_ATIME) | change[1]
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from wherry.linux import capability
+from wherry.linux import capability, mountwords
 from wherry.oci import jsontext
-from wherry.runtime import mountplan
 from wherry.runtime.flags import Command
 
 TYPE_CHECKING = False
@@ -33,8 +32,8 @@ def document() -> dict[str, Any]:
     from wherry.linux.namespace import FLAGS as NAMESPACES
     from wherry.linux.seccomp import architecture, compiler
 
-    options = {*mountplan.ATTRIBUTES, *("r" + word for word in mountplan.ATTRIBUTES), *mountplan.PROPAGATION,
-               *mountplan.SUPERBLOCK, *mountplan.NOTHING, "bind", "rbind", "tmpcopyup", "idmap", "ridmap"} - {""}
+    options = {*mountwords.ATTRIBUTES, *("r" + word for word in mountwords.ATTRIBUTES), *mountwords.PROPAGATION,
+               *mountwords.SUPERBLOCK, *mountwords.NOTHING, "bind", "rbind", "tmpcopyup", "idmap", "ridmap"} - {""}
     flags = sorted(compiler.FLAGS)
     return {
         "ociVersionMin": "1.0.0",
