@@ -11,6 +11,7 @@ import io
 import json
 import re
 import shutil
+import socket
 import tarfile
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,15 @@ class Side:
             connection.close()
         return answer.status, self.plain(data)
 
+    def json(self, method: str, path: str, body: Any = None) -> Any:
+        """What a request is answered with."""
+        connection = Connection(self.path)
+        try:
+            connection.request(method, "/v1.41" + path, None if body is None else json.dumps(body), JSON)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
     def plain(self, data: bytes) -> str:
         """The message of an error; of the rest only that it was an answer."""
         try:
@@ -81,6 +91,7 @@ def world(side: Side) -> None:
 
     done("POST", "/networks/create", {"Name": "used", "CheckDuplicate": True})
     done("POST", "/networks/create", {"Name": "idle", "CheckDuplicate": True})
+    done("POST", "/networks/create", {"Name": "fixed", "CheckDuplicate": True, "IPAM": {"Config": [{"Subnet": "10.88.0.0/24"}]}})
     done("POST", "/volumes/create", {"Name": "kept"})
     made("running", {"PortBindings": {"80/tcp": [{"HostPort": "{port}"}]}, "Binds": ["kept:/kept"]}, ExposedPorts={"80/tcp": {}})
     made("created")
@@ -103,7 +114,7 @@ def sides() -> Iterator[tuple[Side, Side]]:
         for side in both:
             for name in NAMES:
                 side.send("DELETE", f"/v1.41/containers/{name}?force=1&v=1")
-            for name in ("used", "idle"):
+            for name in ("used", "idle", "fixed"):
                 side.send("DELETE", f"/v1.41/networks/{name}")
 
 
@@ -211,6 +222,8 @@ TAKEN = [
     Row("POST", "/networks/idle/connect", {"Container": "onnet", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.1.1.1"}}}),
     Row("POST", "/networks/idle/connect", {"Container": "onnet", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "nonsense"}}}),
     Row("POST", "/networks/idle/connect", {"Container": "created"}),
+    *(Row("POST", "/networks/fixed/connect", {"Container": "onnet", "EndpointConfig": {"IPAMConfig": {"IPv4Address": address}}})
+      for address in ("nonsense", "10.1.1.1", "10.88.0.1")),
 ]
 STATES = [
     *(Row(method, f"/containers/{name}/{verb}") for name in ("created", "stopped") for method, verb in (
@@ -299,6 +312,9 @@ CREATE = [
     create({"Devices": [{"PathOnHost": "/nosuch"}]}, "?name=zz7"), create({"DeviceCgroupRules": ["nonsense"]}), create({"DeviceRequests": [{"Driver": "nosuch", "Count": 1}]}, "?name=zz8"),
     create({"CpuCount": 1}), create({"Init": "x"}), create({"AutoRemove": "x"}), create({"Image": "ignored", "Nosuch": 1}, "?name=zz9", Nosuch={"a": 1}), create({"CpuRealtimePeriod": 10, "CpuRealtimeRuntime": 20}),
     create(NetworkingConfig={"EndpointsConfig": {"used": {}, "idle": {}}}), create({"NetworkMode": "used"}, NetworkingConfig={"EndpointsConfig": {"used": {"IPAMConfig": {"IPv4Address": "nonsense"}}}}),
+    *(create({"NetworkMode": name}, NetworkingConfig={"EndpointsConfig": {name: {"IPAMConfig": {"IPv4Address": address}}}})
+      for name, address in (("fixed", "nonsense"), ("fixed", "fe80::1"), ("fixed", "10.88.0"), ("nosuch", "nonsense"), ("bridge", "nonsense"))),
+    create({"NetworkMode": "fixed"}, NetworkingConfig={"EndpointsConfig": {"fixed": {"IPAMConfig": {"IPv6Address": "nonsense"}}}}),
     create(NetworkingConfig={"EndpointsConfig": {"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.77"}}}}, query="?name=zz10"), create(NetworkingConfig={"EndpointsConfig": {"nosuch": {}}}, query="?name=zz11"),
     create({"Memory": 1}, Image="nosuch"), create({"Binds": ["nonsense"]}, Image="nosuch"), create({"NetworkMode": "container:nosuch"}, Image="nosuch"), create({"CapAdd": ["NOSUCH"]}, Image="nosuch"),
     create({"Memory": 1}, query="?name=running"), create(query="?name=a%20b", Image="nosuch"), create({"PidMode": "nosuch"}, Image="nosuch"), create(Image="nosuch", StopSignal="NOSUCH"),
@@ -459,6 +475,8 @@ LAXER: dict[str, tuple[int, str]] = {
 }
 # Refused in the words of newer Dockers, or in our own.
 WORDED: dict[str, tuple[int, str]] = {
+    'POST /networks/fixed/connect {"Container": "onnet", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "nonsense"}}}':
+        (400, "invalid IPv4 address: nonsense"),
     "GET /containers/nosuch/logs":
         (404, "No such container: nosuch"),
     "GET /images/nosuch/json":
@@ -527,8 +545,6 @@ WORDED: dict[str, tuple[int, str]] = {
         (400, "invalid container format container:<name|id>"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "NetworkingConfig": {"EndpointsConfig": {"used": {}, "idle": {}}}}':
         (400, "Container cannot be connected to network endpoints: idle, used"),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "NetworkingConfig": {"EndpointsConfig": {"used": {"IPAMConfig": {"IPv4Address": "nonsense"}}}}, "HostConfig": {"NetworkMode": "used"}}':
-        (400, "user specified IP address is supported only when connecting to networks with user configured subnets"),
     'POST /containers/create {"Image": "nosuch", "Cmd": ["true"], "HostConfig": {"PidMode": "nosuch"}}':
         (400, "invalid PID mode: nosuch"),
     "GET /containers/json?filters=%7B%22health%22%3A%20%5B%22nosuch%22%5D%7D":
@@ -560,6 +576,25 @@ WORDED: dict[str, tuple[int, str]] = {
     "GET /images/a%20b/json":
         (400, "invalid reference format"),
 }
+
+# Containers that come to be and cannot start: what they are made of.
+CANNOT_START: dict[str, dict[str, Any]] = {
+    "port taken by a container": {"ExposedPorts": {"80/tcp": {}},
+                                  "HostConfig": {"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "{port}"}]}}},
+    "port taken by another program": {"ExposedPorts": {"80/tcp": {}},
+                                      "HostConfig": {"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "{foreign}"}]}}},
+    "no such program": {"Cmd": ["nosuch"]}, "no such path": {"Cmd": ["/nosuch"]}, "no such path here": {"Cmd": ["./nosuch"]},
+    "not executable": {"Cmd": ["/etc/passwd"]}, "a folder": {"Cmd": ["/etc"]}, "no such user": {"User": "nosuch"}, "no such group": {"User": "root:nosuch"},
+    "no such network": {"HostConfig": {"NetworkMode": "nosuch"}},
+    "address of another network": {"HostConfig": {"NetworkMode": "fixed"}, "NetworkingConfig": {"EndpointsConfig": {"fixed": {"IPAMConfig": {"IPv4Address": "10.1.1.1"}}}}},
+    "address of the gateway": {"HostConfig": {"NetworkMode": "fixed"}, "NetworkingConfig": {"EndpointsConfig": {"fixed": {"IPAMConfig": {"IPv4Address": "10.88.0.1"}}}}},
+}
+CANNOT_EXEC: dict[str, dict[str, Any]] = {
+    "no such program": {"Cmd": ["nosuch"]}, "no such path": {"Cmd": ["/nosuch"]}, "not executable": {"Cmd": ["/etc/passwd"]}, "a folder": {"Cmd": ["/etc"]},
+    "working folder is a file": {"Cmd": ["true"], "WorkingDir": "/etc/passwd"}, "no such working folder": {"Cmd": ["true"], "WorkingDir": "/nosuch"},
+    "no such user": {"Cmd": ["true"], "User": "nosuch"},
+}
+
 OURS = {**STRICTER, **NOT_DONE, **LAXER, **WORDED}
 
 TABLES = {"unknown": UNKNOWN, "taken": TAKEN, "states": STATES, "bodies": BODIES, "create": CREATE, "queries": QUERIES, "routes": ROUTES}
@@ -570,6 +605,54 @@ def test_rows_are_told_apart() -> None:
     every = [str(row) for table in TABLES.values() for row in table]
     assert set(OURS) <= set(every)
     assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("what", CANNOT_START)
+def test_start_fails_alike(sides: tuple[Side, Side], what: str) -> None:
+    """The answer, and what inspect says of the container then: 127, 126 or 128."""
+    with socket.socket() as foreign:
+        foreign.bind(("0.0.0.0", 0))
+        foreign.listen()
+        port = str(foreign.getsockname()[1])
+        text = json.dumps({"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}, **CANNOT_START[what]}).replace("{foreign}", port)
+        theirs, ours = (_start(side, json.loads(text)) for side in sides)
+    assert ours == theirs
+    assert ours[0] == "201"
+    assert ours[3] in ("126", "127", "128")
+
+
+def _start(side: Side, body: dict[str, Any]) -> list[str]:
+    """Statuses and messages of create and start; then state, exit code and error."""
+    made = side.send("POST", "/v1.41/containers/create?name=failing", body)
+    started = newer(side.send("POST", "/v1.41/containers/failing/start"))
+    state = side.json("GET", "/containers/failing/json")["State"]
+    side.send("DELETE", "/v1.41/containers/failing?force=1")
+    words = newer((started[0], side.plain(json.dumps({"message": state["Error"]}).encode())))[1]
+    lead = "failed to create task for container: "  # newer Dockers begin with it
+    return [str(made[0]), f"{started[0]} {started[1].removeprefix(lead)}", state["Status"], str(state["ExitCode"]), words.removeprefix(lead)]
+
+
+def test_working_folder_that_is_a_file(sides: tuple[Side, Side]) -> None:
+    """A folder that dockerd makes at create, and wherryd at start: the same status and words, one request later."""
+    real, ours = sides
+    body = {"Image": IMAGE, "Cmd": ["true"], "WorkingDir": "/etc/passwd", "HostConfig": {"NetworkMode": "none"}}
+    expected = real.send("POST", "/v1.41/containers/create?name=failing", body)
+    assert expected == (500, "Cannot mkdir: /etc/passwd is not a directory")
+    assert ours.send("POST", "/v1.41/containers/create?name=failing", body)[0] == 201
+    assert ours.send("POST", "/v1.41/containers/failing/start") == expected
+    assert ours.send("DELETE", "/v1.41/containers/failing")[0] == 204
+
+
+@pytest.mark.parametrize("what", CANNOT_EXEC)
+def test_exec_fails_alike(sides: tuple[Side, Side], what: str) -> None:
+    def answer(side: Side) -> tuple[int, str, int]:
+        made = side.json("POST", "/containers/running/exec", CANNOT_EXEC[what])["Id"]
+        status, text = newer(side.send("POST", f"/v1.41/exec/{made}/start", {"Detach": True}))
+        return status, text, side.json("GET", f"/exec/{made}/json")["ExitCode"]
+
+    theirs, ours = (answer(side) for side in sides)
+    assert ours == theirs
+    assert ours[2] == 126
 
 
 @pytest.mark.parametrize("table", TABLES)

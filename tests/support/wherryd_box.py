@@ -47,12 +47,13 @@ class Wherryd:
         self.path = str(folder / "wherry.sock")
         self.socket = f"unix://{self.path}"
         self.log = folder / "log"
+        self.program = PROGRAM
         self.process: subprocess.Popen[bytes]
 
     def start(self, *flags: str, hosts: tuple[str, ...] = (), environment: Mapping[str, str] | None = None,
               pass_fds: tuple[int, ...] = (), wait: bool = True) -> None:
         """Starts it and waits until it answers. Raises AssertionError with its log when it ends instead."""
-        arguments = [*PROGRAM, "--data-root", self.data_root, "--exec-root", str(self.folder / "exec"),
+        arguments = [*self.program, "--data-root", self.data_root, "--exec-root", str(self.folder / "exec"),
                      "--pidfile", str(self.folder / "pid")]
         for host in hosts or (self.socket,):
             arguments += ["-H", host]

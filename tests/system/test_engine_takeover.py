@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import io
 import json
 import os
 import shutil
 import signal
 import socket
+import tarfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from containers_by_api import Api, until
 from wherryd_box import folders
+
+from wherry.linux import cgroup
 
 pytestmark = [pytest.mark.root, pytest.mark.net]
 
@@ -130,6 +137,74 @@ def test_a_machine_that_was_switched_off(api) -> None:
     assert (state["Status"], state["ExitCode"]) == ("exited", 255)
     api.start(container)
     assert api.exec(container, "true")[0] == 0
+
+
+def test_what_stands_still_is_what_is_recorded_as_paused(api) -> None:
+    """A daemon that died between the freezer and the record has not answered: the record holds."""
+    with api.running() as goes, api.running() as stands:
+        groups = {one: cgroup.manager(f"/wherry/{one}") for one in (goes, stands)}
+        api.ask("POST", f"/containers/{stands}/pause", status=204)
+        crash(api)
+        again(api)
+        assert (api.state(stands)["Status"], groups[stands].frozen(), groups[goes].frozen()) == ("paused", True, False)
+        crash(api)
+        groups[goes].freeze()
+        groups[stands].thaw()
+        again(api)
+        assert (api.state(stands)["Status"], groups[stands].frozen()) == ("paused", True)
+        assert api.state(goes)["Status"] == "running"
+        assert api.exec(goes, "echo", "x") == (0, "x\n")
+        api.ask("POST", f"/containers/{stands}/unpause", status=204)
+        assert api.exec(stands, "echo", "x") == (0, "x\n")
+
+
+def test_the_containers_of_a_build_that_was_cut_off_are_removed(api) -> None:
+    dockerfile = b"FROM busybox\nRUN true\nRUN echo far; sleep 1000\n"
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(dockerfile)
+        tar.addfile(member, io.BytesIO(dockerfile))
+
+    def build() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            api.daemon.request("POST", "/build?networkmode=none&rm=0", context.getvalue(), {"Content-Type": "application/x-tar"})
+
+    kept = api.create("sleep", "1000")
+    worker = threading.Thread(target=build)
+    worker.start()
+    until(lambda: any("sleep 1000" in one["Command"] for one in api.ask("GET", "/containers/json")))
+    steps = {one["Id"] for one in api.ask("GET", "/containers/json?all=1")} - {kept}
+    pids = [api.state(one)["Pid"] for one in steps]
+    assert len(steps) == 2
+    crash(api)
+    worker.join()
+    again(api)
+    assert [one["Id"] for one in api.ask("GET", "/containers/json?all=1")] == [kept]
+    until(lambda: not any(pid_exists(pid) for pid in pids if pid))
+    assert not os.path.exists(f"{api.daemon.data_root}/tmp/builds")
+
+
+def test_a_container_that_left_all_networks_gives_its_interfaces_back_at_its_end(api) -> None:
+    """Its DNS is served from sockets inside: they would keep its namespace, and with it the interfaces."""
+    network = api.ask("POST", "/networks/create", {"Name": "one"}, 201)["Id"]
+
+    def pairs() -> list[str]:
+        return [name for name in os.listdir("/sys/class/net") if name.startswith("veth")]
+
+    before = pairs()
+    for crashing in (False, True):
+        container = api.create("sleep", "1000", host={"NetworkMode": "one"})
+        api.start(container)
+        api.ask("POST", "/networks/bridge/connect", {"Container": container})
+        api.ask("POST", "/networks/one/disconnect", {"Container": container})
+        assert len(pairs()) == len(before) + 1
+        if crashing:
+            crash(api)
+            again(api)
+        api.remove(container)
+        until(lambda: pairs() == before)
+    api.ask("DELETE", f"/networks/{network}", status=204)
 
 
 def test_half_made_containers_are_cleaned_up(api) -> None:

@@ -319,7 +319,7 @@ def test_options_of_a_network(lab: Lab) -> None:
     static = lab.run("s", "custom", ipv4_address="10.77.0.9", mac_address="02:00:00:00:00:09")
     assert "10.77.0.9/24" in static.command("ip", "addr")
     assert "02:00:00:00:00:09" in static.command("ip", "link")
-    with pytest.raises(Conflict, match="Address already in use"):
+    with pytest.raises(Forbidden, match="Address already in use"):
         lab.run("t", "custom", ipv4_address="10.77.0.9")
     lab.ports["t"] = ()
     lab.held["t"] = {}

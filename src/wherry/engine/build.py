@@ -1,25 +1,31 @@
 """Builds: the room `build/` with this engine as the house around it. RUN is an ordinary container of the engine.
 
-A build runs in a thread of its own; what it asks of the engine goes through the event loop and back. The context is unpacked
-below the data root's `tmp`; those that a crash left are removed at the next start.
+A build runs in a thread of its own; what it asks of the engine goes through the event loop and back. It has a folder below the
+data root's `tmp`, with its context, and with a file for each container before that exists: by it the next start removes
+what a crash left.
+
+    build-…/context/      the unpacked context
+    build-…/steps/<id>    empty
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.build.solve import Build, BuildStores
 from wherry.build.tree import Tree
-from wherry.engine import gojson, waits
+from wherry.engine import gojson, naming, waits
 from wherry.engine.attach import AttachOptions
 from wherry.engine.container import Ended
 from wherry.engine.model import ContainerConfig, HostConfig
-from wherry.errors import Cancelled, Conflict, NotFound
+from wherry.errors import Cancelled, Conflict, NotFound, WherryError
 from wherry.oci.platform import host_platform
 from wherry.oci.reference import parse_reference
 from wherry.registry.endpoint import Credentials
@@ -48,6 +54,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 # The API version whose meanings a step's container has.
 VERSION = (1, 50)
 CHUNK = 64 << 10
@@ -59,7 +67,7 @@ class Builds:
 
     def __init__(self, *, pool: Pool, stores: BuildStores, folder: str, creator: Creator, lifecycle: Lifecycle, removal: Removal,
                  attach: Attach, containers: Containers, images: Images, transfer: ImageTransfer) -> None:
-        """`folder` is where contexts are unpacked; it is made when the first one comes."""
+        """`folder` is where each build gets its own; it is made when the first one comes."""
         self._pool = pool
         self._stores = stores
         self._folder = folder
@@ -72,9 +80,25 @@ class Builds:
         self.transfer = transfer
         self.under_way = 0
 
-    def clear(self) -> None:
-        """Removes the contexts of builds that a crash cut off; for the start, before the first build."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    async def clear(self) -> None:
+        """Removes the containers and contexts of builds that a crash cut off; for the start, before the first build."""
+        try:
+            for container_id in await self._pool.run(self._noted):
+                await self.release(container_id)
+        except (WherryError, OSError) as error:  # what is noted is tried again at the next start
+            log.warning("a container of a build that was cut off cannot be removed: %s", error)
+        else:
+            await self._pool.run_long(shutil.rmtree, self._folder, True)
+
+    def _noted(self) -> list[str]:
+        """The containers of the builds that have a folder."""
+        return [one.name for one in Path(self._folder).glob("*/steps/*")]
+
+    async def release(self, container_id: str) -> None:
+        """Removes a step's container, if it is there."""
+        container = self.containers.get(container_id)
+        if container is not None:
+            await self.removal.remove(container, self.lifecycle, force=True, volumes=True)
 
     async def build(self, context: Readable, options: BuildOptions, credentials: Mapping[str, Credentials], *,
                     say: Callable[[str], None], pulled: Report, cancelled: threading.Event) -> str:
@@ -100,11 +124,14 @@ class Builds:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         folder = tempfile.mkdtemp(prefix="build-", dir=self._folder)
         try:
+            unpacked, house.steps = f"{folder}/context", f"{folder}/steps"
+            os.mkdir(unpacked, 0o700)
+            os.mkdir(house.steps, 0o700)
             _, stream = decompress(context)
-            Unpacker(folder).run(TarReader(stream))
+            Unpacker(unpacked).run(TarReader(stream))
             while context.read(CHUNK):  # what stands behind the tar's end; the client prints first that it has sent all
                 pass
-            with Tree(folder) as tree:
+            with Tree(unpacked) as tree:
                 return Build(self._stores, house, options, say, cancelled.is_set).run(tree)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -120,6 +147,7 @@ class _House:
         self._credentials = credentials
         self._pulled = pulled
         self._cancelled = cancelled
+        self.steps = ""  # where each container is noted
 
     def _ask(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -142,12 +170,15 @@ class _House:
 
     def create(self, request: RunRequest) -> str:
         """Creates a container for a command."""
-        return self._ask(self._create(request))
+        container_id = naming.new_id()
+        with open(f"{self.steps}/{container_id}", "x"):
+            pass
+        return self._ask(self._create(container_id, request))
 
-    async def _create(self, request: RunRequest) -> str:
+    async def _create(self, container_id: str, request: RunRequest) -> str:
         config = gojson.convert(dict(request.config), ContainerConfig)
         host = gojson.convert(dict(request.host), HostConfig)
-        container, _ = await self._builds.creator.create("", config, host, None, version=VERSION)
+        container, _ = await self._builds.creator.create("", config, host, None, version=VERSION, container_id=container_id)
         return container.id
 
     def run(self, container_id: str, output: Callable[[int, bytes], None]) -> int:
@@ -188,12 +219,7 @@ class _House:
 
     def release(self, container_id: str) -> None:
         """Removes the container."""
-        self._ask(self._release(container_id))
-
-    async def _release(self, container_id: str) -> None:
-        container = self._builds.containers.get(container_id)
-        if container is not None:
-            await self._builds.removal.remove(container, self._builds.lifecycle, force=True, volumes=True)
+        self._ask(self._builds.release(container_id))
 
 
 def _passed_on(data: bytes, output: Callable[[int, bytes], None]) -> bytes:

@@ -73,7 +73,7 @@ class Committer:
             yield
             return
         try:
-            await self._lifecycle.pause(container)
+            await self._lifecycle.pause(container, lasting=False)
         except Conflict:
             pass  # it has ended meanwhile: it stands still
         try:

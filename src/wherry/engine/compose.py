@@ -52,7 +52,7 @@ from wherry.engine.takeover import Takeover
 from wherry.engine.top import Top
 from wherry.engine.volume_mounts import VolumeMounts
 from wherry.engine.volumes import Volumes
-from wherry.errors import Unsupported
+from wherry.errors import Unsupported, WherryError
 from wherry.network.controller import Controller
 from wherry.network.model import NetworkConfig
 from wherry.network.proxy.client import ProxyClient
@@ -174,10 +174,10 @@ class Engine:
             engine = cls(options, root, zygote, pool, tasks)
             undo.push_async_callback(tasks.close)
             await engine.volumes.open()
-            await pool.run(engine.builds.clear)
             await engine.takeover.load()
             await pool.run_long(engine.controller.start, restored(engine.containers))
             await engine.takeover.settle()
+            await engine.builds.clear()
             undo.pop_all()
         _ = tasks.spawn(engine.takeover.start_due())
         return engine
@@ -195,6 +195,10 @@ class Engine:
         await self.pool.run_long(lambda: self.controller.close(keep_running=bool(running)))
         await self.zygote.close()
         await self.pool.run_long(self.layers.close)
+        try:
+            await self.pool.run(self.volumes.hand_over, self.root)
+        except (OSError, WherryError) as error:
+            log.warning("dockerd will not know of the labels of volumes: %s", error)
         self.pool.close()
         self.root.close()
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -205,6 +206,8 @@ def planned(record: Record, host: HostConfig, networking: NetworkingConfig | Non
     mode = host.network_mode
     given = (networking.endpoints_config if networking else None) or {}
     asked = {name: settings or EndpointSettings() for name, settings in given.items()}
+    for settings in asked.values():
+        check_addresses(settings.ipam_config)
     if mode.startswith("container:") or record.config.network_disabled:
         if mode.startswith("container:"):
             _refuse_with_container_network(record, host, asked)
@@ -217,6 +220,16 @@ def planned(record: Record, host: HostConfig, networking: NetworkingConfig | Non
         raise InvalidArgument("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     return NetworkRecord(networks={name: endpoint_record(asked.get(name) or (asked.get("default") if name == "bridge" else None)
                                                          or EndpointSettings()) for name in names})
+
+
+def check_addresses(asked: EndpointIPAMConfig | None) -> None:
+    """Raises InvalidArgument for an address that is none."""
+    for version, kind, address in ((4, IPv4Address, asked.ipv4_address), (6, IPv6Address, asked.ipv6_address)) if asked else ():
+        try:
+            if address:
+                kind(address)
+        except ValueError as error:
+            raise InvalidArgument(f"invalid IPv{version} address: {address}") from error
 
 
 def endpoint_record(settings: EndpointSettings) -> EndpointRecord:

@@ -73,8 +73,9 @@ class Creator:
         self._expect_start = expect_start
 
     async def create(self, name: str, config: ContainerConfig, host: HostConfig, networking: NetworkingConfig | None, *,
-                     version: Version, platform: Platform | None = None) -> tuple[Container, tuple[str, ...]]:
-        """A new container, and warnings for the client.
+                     version: Version, platform: Platform | None = None,
+                     container_id: str = "") -> tuple[Container, tuple[str, ...]]:
+        """A new container, and warnings for the client. `container_id`: a new id that the caller has noted already.
 
         Raises NotFound (no such image, a container named by another option), Conflict (the name is taken), InvalidArgument,
         Unsupported; nothing is left behind then.
@@ -94,7 +95,7 @@ class Creator:
         self._check_shared(host)
         check_cgroup_parent(host.cgroup_parent, self._options.cgroup_driver)
         restart.check(host.restart_policy, auto_remove=host.auto_remove)
-        container_id = naming.new_id()
+        container_id = container_id or naming.new_id()
         points = mounts.plan(config, host, self._mounts_of)
         record = self._record(container_id, config, host, image)
         record = replace(record, network_settings=planned(record, host, networking, version))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherry.engine import detachkeys
 from wherry.engine.execprocess import exec_process
+from wherry.engine.starting import hint
 from wherry.errors import Conflict, InvalidArgument, NotFound, WherryError
 from wherry.shim import protocol
 from wherry.shim.stdcopy import STDOUT, header
@@ -221,7 +222,7 @@ def failure(error: BaseException) -> str:
     """Docker's words for an exec that could not start."""
     if isinstance(error, protocol.StartFailed):
         cause = error.message if error.message.startswith(("exec failed", "runc ")) else f"exec failed: {error.message}"
-        return f"OCI runtime exec failed: {cause}: unknown"
+        return f"OCI runtime exec failed: {cause}: unknown{hint(cause)}"
     return str(error)
 
 

@@ -114,15 +114,22 @@ class Lifecycle:
         else:
             await self._signal(container, number)
 
-    async def pause(self, container: Container) -> None:
-        """Freezes all processes. Raises Conflict unless it runs."""
+    async def pause(self, container: Container, *, lasting: bool = True) -> None:
+        """Freezes all processes. Raises Conflict unless it runs.
+
+        One that is not `lasting` is not written down, so that it ends with this daemon at the latest (`Takeover`).
+        """
         async with container.lock:
             states.check(container.id, container.state, "pause")
             try:
                 await self._pool.run(self._cgroups.freeze, container)
             except FileNotFoundError as error:  # it has ended, and its cgroup is gone before the news came
                 raise Conflict(f"Container {container.id} is not running") from error
-            await self._ender.write(container, _moved(container.record, "pause"))
+            paused = _moved(container.record, "pause")
+            if lasting:
+                await self._ender.write(container, paused)
+            else:
+                container.record = paused
         self._events.publish("container", "pause", container.id, container.attributes())
 
     async def unpause(self, container: Container) -> None:

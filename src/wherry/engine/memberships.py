@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from wherry.engine.connections import (
     Connected,
+    check_addresses,
     connected_record,
     endpoint_record,
     request,
@@ -58,6 +59,7 @@ class Memberships:
             networks = container.record.network_settings.networks or {}
             wanted = replace(endpoint_record(settings or EndpointSettings()), network_id=network.id)
             await self._pool.run(self._controller.check, network.id, request(container.record, wanted))
+            check_addresses(wanted.ipam_config)
             if container.shim is not None:
                 if network.id in container.endpoints:
                     raise Forbidden(f"endpoint with name {container.name} already exists in network {network.name}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -217,12 +218,17 @@ def _exit_code(error: BaseException) -> int:
 def _message(error: BaseException) -> str:
     if not isinstance(error, StartFailed):
         return str(error) or type(error).__name__
+    if taken := re.search(r'chdir to cwd \("(.*)"\) set in config.json failed: not a directory', error.message, re.DOTALL):
+        return f"Cannot mkdir: {taken[1]} is not a directory"  # dockerd makes the folder itself, and says it so
     cause = error.message if error.message.startswith("runc ") else f"runc create failed: {error.message}"
     text = f"failed to create task for container: failed to create shim task: OCI runtime create failed: {cause}: unknown"
-    if "not a directory" in cause:
-        text += (": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
-                 "exists and is the expected type")
-    return text
+    return text + hint(cause)
+
+
+def hint(cause: str) -> str:
+    """What Docker adds to a runtime's words when a folder was expected; empty else."""
+    return (": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is "
+            "the expected type" if "not a directory" in cause else "")
 
 
 def _told(error: BaseException) -> BaseException:

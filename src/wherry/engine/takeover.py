@@ -1,7 +1,8 @@
 """What the engine finds when it is opened: containers that still run, that ended meanwhile, that were half made.
 
     record says     shim answers     what is done
-    running         running          taken over: its events are heard again, its places on networks are kept
+    running, paused running          taken over: its events are heard again, its places on networks are kept; it stands still
+                                     only if it is paused by its record
     running         has the exit     its end is handled as if it came now
     running         no               the same with what the exit file says; without one it counts as ended with 255
     anything else   yes              a start that was never written down: killed
@@ -134,6 +135,7 @@ class Takeover:
             self._ended.append((container, exited or Exited(code=LOST, at_ns=time.time_ns())))
             return
         container.shim = shim
+        await self._pool.run(self._freeze_as_recorded, container)
         connected = await self._pool.run(read_state, container.run_folder)
         container.endpoints, container.ports = connected.endpoints, connected.ports
         await self._pool.run(self._layers.mount, container.id)
@@ -141,6 +143,18 @@ class Takeover:
         container.started_monotonic = time.monotonic() - (time.time_ns() - nanoseconds(container.state.started_at)) / 1e9
         shim.on_event = lambda event: self._on_event(container, shim, event)
         self._watch(container)
+
+    def _freeze_as_recorded(self, container: Container) -> None:
+        """A pause that was not written down was not answered either, and is undone; so is the end of one."""
+        manager = self._cgroups.manager(container)
+        try:
+            if container.state.paused and not manager.frozen():
+                manager.freeze()
+            elif not container.state.paused and manager.frozen():
+                manager.thaw()
+        except OSError as error:  # it ends at this very moment, or its processes cannot be stopped
+            wanted = "paused" if container.state.paused else "unpaused"
+            log.warning("container %s cannot be %s: %s", container.id, wanted, error)
 
     async def _connect(self, run_folder: str) -> Shim | None:
         try:

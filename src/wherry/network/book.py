@@ -1,8 +1,6 @@
-"""The networks on disk: one JSON file in the data root's `network/files`, replaced atomically and synced.
+"""The networks on disk: dockerd's own BoltDB file in the data root's `network/files`, so that either daemon goes on with them.
 
-    {"version": 1, "networks": [{"id": …, "name": …, the fields of Network}]}
-
-dockerd keeps user networks in a BoltDB file beside it; that file is not touched.
+The file is written anew as a whole, replaced atomically and synced. What it holds beside networks stays as it was.
 """
 
 from __future__ import annotations
@@ -10,18 +8,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from wherry import bolt
 from wherry.errors import DataLoss
 from wherry.linux import file
-from wherry.network.model import network_from_json, to_json
-from wherry.oci.jsontext import dumps, loads
+from wherry.network import libnetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from wherry.network.model import Network
 
-NAME = "wherry-networks.json"
-_VERSION = 1
+NAME = "local-kv.db"
+_BUCKET = b"libnetwork"
 
 
 class Book:
@@ -30,24 +28,24 @@ class Book:
     def __init__(self, folder: str) -> None:
         """`folder`: `<data root>/network/files`; made when something is written."""
         self.path = os.path.join(folder, NAME)
+        self._records: Mapping[bytes, bytes] = {}
 
     def read(self) -> tuple[Network, ...]:
-        """The networks kept, for the start. Raises DataLoss for a file that is none of ours or of a newer version."""
+        """The networks kept, for the start. Raises DataLoss for a damaged file, Unsupported for networks not done here."""
         file.sweep(os.path.dirname(self.path))
         try:
-            content = file.read(self.path)
+            content = file.read(self.path, bolt.MAX_BYTES)
         except FileNotFoundError:
             return ()
         try:
-            data = loads(content)
-            if data["version"] != _VERSION:
-                raise DataLoss(f"{self.path} has version {data['version']}; this wherryd reads version {_VERSION}")
-            return tuple(network_from_json(network) for network in data["networks"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataLoss(f"{self.path} cannot be read: {error}") from error
+            self._records = bolt.values(content, _BUCKET)
+            return libnetwork.read(self._records)
+        except DataLoss as error:
+            raise DataLoss(f"{self.path}: {error}") from error
 
-    def write(self, networks: Iterable[Network]) -> None:
+    def write(self, networks: tuple[Network, ...]) -> None:
         """Replaces what is kept. Raises OSError and leaves the old content."""
         os.makedirs(os.path.dirname(self.path), mode=0o750, exist_ok=True)
-        text = dumps({"version": _VERSION, "networks": [to_json(network) for network in networks]})
-        file.replace_durably(self.path, text.encode())
+        records = libnetwork.write(networks, self._records)
+        file.replace_durably(self.path, bolt.dump({_BUCKET: records}))
+        self._records = records

@@ -200,7 +200,7 @@ class Controller:
     def allocate(self, network_id: str, container_id: str, request: EndpointRequest) -> Endpoint:
         """Addresses, MAC and names; nothing in the kernel. On host and none an endpoint without addresses.
 
-        Raises InvalidArgument, Conflict (`Address already in use`), Forbidden (`endpoint with name … already exists in
+        Raises InvalidArgument, Forbidden (`Address already in use`, `endpoint with name … already exists in
         network …`), Unavailable (no address left), NotFound.
         """
         network = self.network(network_id)

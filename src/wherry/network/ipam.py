@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from wherry.errors import Conflict, Forbidden, InvalidArgument, Unavailable
+from wherry.errors import Forbidden, InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -87,7 +87,7 @@ class AddressPool:
         raise Unavailable(f"no available IPv4 addresses on this network's address pools: {self._label}")
 
     def take_exactly(self, address: str, owner: str) -> str:
-        """The address asked for. Raises InvalidArgument (not in the subnet), Conflict (taken)."""
+        """The address asked for. Raises InvalidArgument (not in the subnet), Forbidden (taken, as dockerd says it)."""
         try:
             wanted = IPv4Address(address)
         except ValueError as error:
@@ -96,7 +96,7 @@ class AddressPool:
             raise InvalidArgument(f"Invalid address {address}: It does not belong to any of this network's subnets")
         if int(wanted) in self._taken or (self.subnet.prefixlen < 31 and wanted in
                                           (self.subnet.network_address, self.subnet.broadcast_address)):
-            raise Conflict("Address already in use")
+            raise Forbidden("Address already in use")
         return self._give(int(wanted), owner)
 
     def give_back(self, address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,17 @@ def test_half_a_folder_is_swept_and_a_damaged_one_is_told(tmp_path) -> None:
     (tmp_path / ID / "config.v2.json").write_text('{"ID": "another"}')
     with pytest.raises(DataLoss, match="is of 'another'"):
         records.load(ID)
+
+
+def test_half_written_files_are_swept(tmp_path) -> None:
+    records = Records(tmp_path)
+    records.create(Record(id=ID), HostConfig())
+    before, record = sorted(os.listdir(tmp_path / ID)), records.load(ID)
+    for name in ("config.v2.json.4711.tmp", "hosts.4711.tmp"):
+        (tmp_path / ID / name).write_text("{")
+    records.sweep()
+    assert sorted(os.listdir(tmp_path / ID)) == before
+    assert records.load(ID) == record
 
 
 @given(st.integers(0, 4_000_000_000 * 10**9))

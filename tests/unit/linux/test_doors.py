@@ -57,6 +57,15 @@ def test_a_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["f"]
 
 
+def test_drafts_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    file.replace(str(tmp_path / "f"), b"x")
+    for name in ("f.4711.tmp", "g.12.tmp", "tmp", "f.tmp.json"):
+        (tmp_path / name).write_bytes(b"draft")
+    file.sweep(str(tmp_path))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["f", "f.tmp.json", "tmp"]
+    file.sweep(str(tmp_path / "missing"))
+
+
 def test_links_of_a_root_stay_inside_it(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "real").mkdir(parents=True)

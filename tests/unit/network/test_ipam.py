@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from wherry.errors import Conflict, Forbidden, InvalidArgument, Unavailable
+from wherry.errors import Forbidden, InvalidArgument, Unavailable
 from wherry.network.ipam import DOCKER_POOLS, REST_S, AddressPool, check_overlap, first_free_subnet, mac_of
 
 
@@ -70,7 +70,7 @@ def test_a_range_may_use_its_own_first_and_last() -> None:
 
 
 @pytest.mark.parametrize(("address", "error"), [("10.0.1.1", InvalidArgument), ("fd00::1", InvalidArgument), ("x", InvalidArgument),
-                                                ("10.0.0.0", Conflict), ("10.0.0.255", Conflict)])
+                                                ("10.0.0.0", Forbidden), ("10.0.0.255", Forbidden)])
 def test_addresses_that_cannot_be_had(address: str, error: type[Exception]) -> None:
     addresses, _ = pool("10.0.0.0/24")
     with pytest.raises(error):
@@ -127,7 +127,7 @@ class Pools(RuleBasedStateMachine):
         address = f"10.0.0.{number}"
         try:
             self.addresses.take_exactly(address, owner)
-        except (Conflict, InvalidArgument):
+        except (Forbidden, InvalidArgument):
             assert address in self.model or number in (0, 7, 8, 9)
             return
         assert address not in self.model

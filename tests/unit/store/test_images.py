@@ -77,7 +77,10 @@ def test_parents_children_and_times_survive_a_restart(root: DataRoot) -> None:
     folder = f"{root.imagedb}/metadata/sha256/{child[7:]}"
     assert read(f"{folder}/parent").decode() == parent
     assert read(f"{folder}/lastUpdated") == b"2023-11-14T22:13:20.123456789Z"
+    with open(f"{folder}/lastUpdated.77.tmp", "wb") as file:  # a killed daemon's draft
+        file.write(b"2023")
     again = ImageStore(root, LayerStore(root))
+    assert sorted(os.listdir(folder)) == ["lastUpdated", "parent"]
     assert again.get(child) == images.get(child)
     assert again.get(child).last_tagged_ns == 1_700_000_000_123_456_789
     assert again.children(parent) == (child,)
