@@ -42,6 +42,7 @@ class Attack:
     sysctls: dict[str, str] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
     capabilities: tuple[str, ...] = ()  # more than the usual ones
+    joins: int = 0  # a process in whose pid namespace it runs
 
 
 class Cold:
@@ -79,6 +80,11 @@ class Cold:
         return subprocess.run([str(RUNC), "--root", self.root, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, timeout=END_S, check=check).returncode
 
+    def pid(self) -> int:
+        """The first process of what is running."""
+        done = subprocess.run([str(RUNC), "--root", self.root, "state", "attack"], capture_output=True, timeout=END_S, check=True)
+        return int(json.loads(done.stdout)["pid"])
+
     def prepare(self, attack: Attack) -> None:
         """Writes the bundle."""
         shutil.rmtree(self.bundle, ignore_errors=True)
@@ -102,7 +108,11 @@ class Cold:
             process["capabilities"][name] = [*process["capabilities"][name], *attack.capabilities]
         document["root"]["readonly"] = False
         linux["sysctl"] = attack.sysctls
-        linux["cgroupsPath"] = f"/wherry-attacked/{os.getpid()}"
+        linux["cgroupsPath"] = f"/wherry-attacked/{self.folder.name}-{os.getpid()}"
+        if attack.joins:
+            for one in linux["namespaces"]:
+                if one["type"] == "pid":
+                    one["path"] = f"/proc/{attack.joins}/ns/pid"
         binds = {destination: {"source": source, "destination": destination, "type": "bind", "options": ["rbind", *rest]}
                  for source, destination, *rest in (bind.split(":") for bind in attack.binds)}
         document["mounts"] = [binds.pop(one["destination"], one) for one in document["mounts"]]

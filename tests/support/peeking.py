@@ -73,6 +73,7 @@ def look(place: str) -> dict[str, object]:
         "exe": link(f"{place}/exe"),
         "exe_writable": not read_only(f"{place}/exe"),
         "root_inside": inside,
+        "root_files": names(f"{place}/root"),
         "cwd": link(f"{place}/cwd"),
         "foreign": sorted({link(f"{place}/fd/{name}") for name in names(f"{place}/fd")
                            if is_foreign(f"{place}/fd/{name}", own_root.st_dev)}),

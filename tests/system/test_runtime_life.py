@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wherry.errors import Conflict, NotFound
-from wherry.linux import process
+from wherry.linux import mount, process
 from wherry.oci.runtime import Config, User
-from wherry.runtime import container
+from wherry.runtime import container, foreignproc
 from wherry.runtime.commands.spec import example
 
 if TYPE_CHECKING:
@@ -341,6 +341,77 @@ def test_namespaces_are_joined_by_path(box: Box) -> None:
         os.kill(int(child), 9)
         other.wait()
         other.stdout.close()
+
+
+def joining(pid: int, **more: Any) -> Callable[[dict[str, Any]], None]:
+    """A change of a config: into the pid namespace of a process."""
+    def change(document: dict[str, Any]) -> None:
+        document["linux"]["namespaces"] = [one for one in document["linux"]["namespaces"] if one["type"] != "pid"]
+        document["linux"]["namespaces"].append({"type": "pid", "path": f"/proc/{pid}/ns/pid"})
+        document["process"].update(more)
+    return change
+
+
+@pytest.fixture
+def other() -> Iterator[int]:
+    """The first process of another pid namespace."""
+    holder = subprocess.Popen(["unshare", "-p", "-f", "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    first = int(Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0])
+    yield first
+    os.kill(first, 9)
+    holder.wait()
+    holder.stdout.close()
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_a_pid_namespace_of_others_is_joined(box: Box, mode: str, other: int) -> None:
+    code, text = box.run("sh", "-c", "cat /proc/1/comm; ps; readlink /proc/self/ns/pid; exit 3", change=joining(other), mode=mode)
+    assert code == 3
+    lines = text.splitlines()
+    assert lines[0] == "sleep"
+    assert lines[-1] == os.readlink(f"/proc/{other}/ns/pid")
+    assert "python" not in text
+    with pytest.raises(container.StartFailed) as refused:
+        box.run("/bin/nothing", change=joining(other), mode=mode)
+    assert refused.value.exit_code == 127
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_in_a_pid_namespace_of_others_the_rest_ends_with_the_container(box: Box, mode: str, other: int) -> None:
+    """There it is not the end of the init that ends the others."""
+    assert box.run("sh", "-c", "sleep 1234 >/dev/null 2>&1 &", change=joining(other), mode=mode)[0] == 0
+    children = Path(f"/proc/{other}/task/{other}/children").read_text().split()
+    assert [one for one in children if Path(f"/proc/{one}/stat").read_text().rsplit(")")[1].split()[0] != "Z"] == []
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_hooks_of_a_container_that_joins_a_pid_namespace(box: Box, mode: str, other: int) -> None:
+    def change(document: dict[str, Any]) -> None:
+        joining(other)(document)
+        log = box.bundle / "log"
+        log.write_text("")
+        for name in ("createRuntime", "createContainer", "poststart"):
+            document.setdefault("hooks", {})[name] = [{"path": "/bin/sh", "args": ["sh", "-c", f"echo {name} >>{log}"]}]
+        document["hooks"]["startContainer"] = [{"path": "/bin/sh", "args": ["sh", "-c", "echo startContainer >/tmp/ran"]}]
+
+    _, text = box.run("cat", "/tmp/ran", change=change, mode=mode)
+    assert text.split() == ["startContainer"]
+    assert (box.bundle / "log").read_text().split() == ["createRuntime", "createContainer", "poststart"]
+
+
+def test_procfs_of_another_pid_namespace(other: int) -> None:
+    """By the mount option, and as kernels without it need it: by a helper."""
+    pids = os.open(f"/proc/{other}/ns/pid", os.O_RDONLY)
+    root = os.open("/", os.O_PATH)
+    for tree in (foreignproc.mount_proc(pids, root), mount.configured(foreignproc.open_inside(pids, root))):
+        place = f"/proc/self/fd/{tree}"
+        assert Path(f"{place}/1/comm").read_text() == "sleep\n"
+        assert Path(f"{place}/sys/kernel/ostype").read_text() == "Linux\n"
+        os.close(tree)
+    os.close(pids)
+    os.close(root)
 
 
 def test_hooks_run_in_their_order_with_the_state_on_standard_input(box: Box) -> None:

@@ -77,6 +77,42 @@ def test_who_enters_by_a_cold_exec_brings_nothing_of_the_host(shared, tmp_path) 
     assert not any("python" in one["exe"] for one in seen)
 
 
+def test_who_joins_a_pid_namespace_brings_nothing_of_the_host(api, shared) -> None:
+    """As CVE-2016-9962, by containers that are started with `--pid container:` in the pid namespace of the attacker."""
+    with api.running(PYTHON, "-IS", "/shared/peeking.py", "/shared/seen", "/bin/busybox",
+                     host={**PEEKING, "Binds": [*BINDS, f"{shared}:/shared"]}) as container:
+        until(lambda: (shared / "seen").exists() and (shared / "seen").read_text())
+        for tty in (False, True):
+            for _ in range(4):
+                assert api.run("true", host={"PidMode": f"container:{container}"}, Tty=tty)[0] == 0
+        seen = looks(shared)
+    check_newcomers(seen)
+
+
+def test_who_joins_a_pid_namespace_cold_brings_nothing_of_the_host(shared, tmp_path) -> None:
+    """The same by `wherry-runc run`."""
+    attacker, joining = Cold(tmp_path / "attacker"), Cold(tmp_path / "joining")
+    attack = Attack(args=(PYTHON, "-IS", "/shared/peeking.py", "/shared/seen", "/bin/busybox"), binds=(*BINDS, f"{shared}:/shared"),
+                    capabilities=tuple(f"CAP_{name}" for name in PEEKING["CapAdd"]))
+    with attacker.running(attack):
+        until(lambda: (shared / "seen").exists() and (shared / "seen").read_text())
+        for terminal in (False, True, False, True):
+            assert joining.run(Attack(args=("true",), terminal=terminal, joins=attacker.pid()))[0] == 0
+        seen = looks(shared)
+    check_newcomers(seen)
+
+
+def check_newcomers(seen: list[dict]) -> None:
+    """What was stopped on its way had its own root by then, and was a last hop: no interpreter, no descriptor of the host."""
+    assert seen, "nothing was caught on its way in"
+    for one in seen:
+        assert not one["exe_writable"], one
+        assert one["writable_maps"] == []
+        assert not set(os.listdir("/")) <= set(one["root_files"]), one
+        assert one["foreign"] == []
+        assert "python" not in one["exe"]
+
+
 def test_a_number_is_a_uid_whatever_the_image_calls_it(api) -> None:
     """CVE-2016-3697: a user of the image whose name is a number, with uid 0."""
     script = "echo '1000:x:0:0::/:/bin/sh' >>/etc/passwd; sleep 1000"

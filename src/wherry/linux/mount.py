@@ -112,15 +112,22 @@ def fsmount(fd: int, attributes: int = 0) -> int:
     return syscall.call("fsmount", f"attributes={attributes:#x}", fd, FSMOUNT_CLOEXEC, attributes)
 
 
-def filesystem(kind: str, options: tuple[tuple[str, str | None], ...] = (), attributes: int = 0) -> int:
-    """A detached mount of a new filesystem: fsopen, fsconfig for each option, fsmount. The caller closes it.
+def filesystem(kind: str, options: tuple[tuple[str, str | int | None], ...] = (), attributes: int = 0) -> int:
+    """A detached mount of a new filesystem: fsopen, `configured`. The caller closes it. A number as an option is a descriptor."""
+    return configured(fsopen(kind), options, attributes)
+
+
+def configured(fd: int, options: tuple[tuple[str, str | int | None], ...] = (), attributes: int = 0) -> int:
+    """A detached mount from a descriptor of fsopen, which is closed: fsconfig for each option, fsmount.
 
     OSError carries the kernel's own explanation where there is one.
     """
-    fd = fsopen(kind)
     try:
         for key, value in options:
-            fsconfig_set(fd, key, value)
+            if isinstance(value, int):
+                fsconfig_set_fd(fd, key, value)
+            else:
+                fsconfig_set(fd, key, value)
         fsconfig_create(fd)
         return fsmount(fd, attributes)
     except OSError as error:

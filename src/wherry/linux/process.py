@@ -34,6 +34,11 @@ def pidfd_send_signal(pidfd: int, number: int) -> None:
     syscall.call("pidfd_send_signal", f"pidfd={pidfd} signal={number}", pidfd, number, 0, 0)
 
 
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A copy, close-on-exec, of a descriptor of another process. Needs the right to ptrace(2) it. man 2 pidfd_getfd."""
+    return syscall.call("pidfd_getfd", f"pidfd={pidfd} fd={fd}", pidfd, fd, 0)
+
+
 def has_ended(pidfd: int) -> bool:
     """Whether the process has ended (it may still wait to be reaped)."""
     import select

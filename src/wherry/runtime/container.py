@@ -98,8 +98,8 @@ class Init:
     `pid` is the init's in the caller's pid namespace, `pidfd` stands for it, `start_time` in clock ticks since boot.
     `rtnetlink` is a NETLINK_ROUTE socket inside the container's new network namespace (None: no new one). `console` is the
     master of the program's terminal or None. Take a descriptor over by setting the attribute to None (or -1 for pidfd).
-    `channel`, `ready` and `on_started` belong to the runtime: the way to the init, whether it said that it waits, what
-    `start` ends with.
+    `channel`, `ready`, `on_started` and `waits_on_fifo` belong to the runtime: the way to the init, whether it said that it
+    waits, what `start` ends with, and what it is where the init waits as in cold mode though made in the other.
     """
 
     def __init__(self, pid: int, pidfd: int, start_time: int) -> None:
@@ -111,6 +111,7 @@ class Init:
         self.channel: _socket.socket | None = None
         self.ready = False
         self.on_started: Callable[[], None] | None = None
+        self.waits_on_fifo: Callable[[], None] | None = None
 
     def wait_ready(self) -> None:
         """Waits until the init is set up and only `start` is missing. StartFailed when it could not be.

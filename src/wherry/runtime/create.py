@@ -13,7 +13,7 @@ from wherry.linux import cgroup, file, namespace, process, rlimit, unixsocket
 from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
 from wherry.oci.runtime import Config, State
-from wherry.runtime import channel, state, validate
+from wherry.runtime import channel, container, state, validate
 from wherry.runtime.cgroupmount import plan_cgroup_mounts
 from wherry.runtime.container import CreateRequest, Init, StartFailed
 from wherry.runtime.credentials import plan_credentials
@@ -57,10 +57,12 @@ def create(request: CreateRequest) -> Init:
 
             config = prepare(config, request.root, request.id)
         plan = plan_init(request, config, bundle, group, layout, fds)
+        # Into a pid namespace of others goes nothing but a last hop, which waits on the fifo, whoever made it.
+        in_hop = request.mode == "cold" or plan.pid_namespace >= 0
         preload(
-            plan.program, hooks=any(config.hooks.as_dict().values()), cold=request.mode == "cold",
-            copies=any(step.copy_up for step in plan.rootfs.mounts))
-        if request.mode == "cold":
+            plan.program, hooks=any(config.hooks.as_dict().values()), cold=in_hop,
+            copies=any(step.copy_up for step in plan.rootfs.mounts), foreign_proc=plan.pid_namespace >= 0)
+        if in_hop:
             plan = plan.replace(fifo_fd=_make_fifo(request.root, request.id))
             fds.append(plan.fifo_fd)
         else:
@@ -105,7 +107,8 @@ def plan_init(
     """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`."""
     assert config.process is not None
     assert config.root is not None
-    new, joins = 0, []
+    new, joins, pid_namespace = 0, [], -1
+    new_user = any(entry.type == "user" and not entry.path for entry in config.linux.namespaces)
     for entry in config.linux.namespaces:
         flag = namespace.FLAGS[entry.type]
         if not entry.path:
@@ -116,7 +119,10 @@ def plan_init(
         except OSError as error:
             reason = (error.strerror or "").lower()
             raise StartFailed(f"{_START}namespace path: lstat {entry.path}: {reason}") from error
-        joins.append((flag, fds[-1]))
+        if entry.type == "pid" and not new_user:  # from a new user namespace it could not be entered any more
+            pid_namespace = fds[-1]
+        else:
+            joins.append((flag, fds[-1]))
     cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
     rootfs_folder = os.path.join(bundle, config.root.path)
     if not os.path.isdir(rootfs_folder):
@@ -145,6 +151,7 @@ def plan_init(
             read_only=config.linux.readonly_paths,
             cgroups=plan_cgroup_mounts(layout, group.paths(), cgroup_namespace) if shows_cgroups else None,
             no_pivot=request.no_pivot,
+            pid_namespace=pid_namespace,
         ),
         hostname=config.hostname,
         domainname=config.domainname,
@@ -154,6 +161,7 @@ def plan_init(
         fifo_fd=-1,
         time_offsets=config.linux.time_offsets,
         exec_affinity=plan_affinity(config.process),
+        pid_namespace=pid_namespace,
     )
 
 
@@ -219,6 +227,9 @@ def wait_ready(init: Init) -> None:
 
 def start(init: Init) -> None:
     """See `Init.start`."""
+    if init.waits_on_fifo is not None:
+        init.waits_on_fifo()
+        return
     if init.channel is None:
         raise Conflict("cannot start a container that has stopped")
     wait_ready(init)
@@ -302,18 +313,20 @@ def _fork(
             _limit(group, resources)
         group.join(pid)
     channel.tell_init(connection, channel.JOINED)
-    _save(request, config, bundle, plan, init)
+    saved = _save(request, config, bundle, plan, init)
     told = now.replace(pid=pid)
     if config.hooks.prestart or config.hooks.create_runtime:
         _run_hooks(config, init, told)
     if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
         wait_ready(init)
-    if request.pid_file:
-        file.write_pid(request.pid_file, pid)
-    if plan.fifo_fd >= 0:
-        start(init)  # into the last hop, where it waits on the fifo
-    else:
+    if plan.pid_namespace >= 0:
+        _follow(init, request, saved)
+    if plan.fifo_fd < 0:
         init.on_started = lambda: _started(request, config, told)
+    elif plan.pid_namespace < 0:
+        start(init)  # into the last hop, where it waits on the fifo
+    if request.pid_file:
+        file.write_pid(request.pid_file, init.pid)
     return init
 
 
@@ -436,7 +449,7 @@ def _set_oom_score(pid: int, value: int) -> None:
         raise StartFailed(f"{_START}write /proc/self/oom_score_adj: {(error.strerror or '').lower()}") from error
 
 
-def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> None:
+def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> state.Saved:
     """Writes what the later verbs need; from here on the container exists."""
     saved = state.Saved(
         id=request.id, pid=init.pid, start_time=init.start_time, bundle=bundle, rootfs=plan.rootfs.rootfs,
@@ -448,11 +461,32 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
         poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
         no_new_keyring=request.no_new_keyring,
         personality=plan.program.scheduling.personality if plan.program.scheduling else None,
-        exec_affinity=plan.exec_affinity)
+        exec_affinity=plan.exec_affinity, joins_pids=any(one.type == "pid" and one.path for one in config.linux.namespaces))
     if plan.program.seccomp is not None:
         state.save_filter(request.root, request.id, plan.program.seccomp)
     state.save(request.root, saved)
     state.creation_done(request.root, request.id)
+    return saved
+
+
+def _follow(init: Init, request: CreateRequest, saved: state.Saved) -> None:
+    """Goes on with the child that the init so far has made in the pid namespace of others; that one ends when this is saved."""
+    assert init.channel is not None
+    channel.tell(init.channel, channel.START)
+    data, _ = channel.receive(init.channel)
+    if data[:1] != channel.HOP_PID:
+        raise channel.failure(data) if data else StartFailed(f"{_START}the init ended before it was in its pid namespace")
+    before = init.pidfd
+    init.pid = int.from_bytes(data[1:9], "little")
+    init.pidfd = process.pidfd_open(init.pid)
+    init.start_time = process.start_time(init.pid)
+    state.save(request.root, saved.replace(pid=init.pid, start_time=init.start_time))
+    init.channel.close()
+    init.channel = None
+    process.reap(before)
+    os.close(before)
+    if request.mode == "warm":
+        init.waits_on_fifo = lambda: container.start(container.load(request.root, request.id))
 
 
 def _end(init: Init) -> None:

@@ -21,7 +21,7 @@ def delete(container: Container, force: bool) -> None:
         if not force and now != "created":
             raise Conflict(f"cannot delete container {container.id} that is not stopped: {now}")
         _end(saved, group)
-    elif "pid" not in saved.namespaces:
+    elif "pid" not in saved.namespaces or saved.joins_pids:
         # Without a pid namespace of its own the container's other processes outlive its init.
         group.kill(9)
     group.remove()

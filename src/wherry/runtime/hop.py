@@ -37,22 +37,36 @@ def wait_and_execute(plan: ProgramPlan, executable: str, environment: Mapping[st
     _go(hop, fifo_fd)
 
 
-def fork_and_execute(plan: ProgramPlan, executable: str, environment: Mapping[str, str], channel_fd: int) -> NoReturn:
-    """A further process of a cold start: the hop forks into the pid namespace, tells the pid («p» and eight bytes), executes."""
-    steps = 6 + _filter_is_late(plan) + plan.terminal
+def fork_and_execute(
+    plan: ProgramPlan, executable: str, environment: Mapping[str, str], channel_fd: int, fifo_fd: int = -1
+) -> NoReturn:
+    """The hop forks into the pid namespace, tells the pid («p» and eight bytes), executes there.
+
+    A further process of a cold start; or with `fifo_fd` ≥ 0 the init of a container that joins a pid namespace: it waits on
+    the fifo first, and this process for the end of the channel.
+    """
+    waits = fifo_fd >= 0
+    told = 2 + waits  # the steps of the parent
+    steps = 4 + _filter_is_late(plan) + plan.terminal + 3 * waits + told
     hop = Hop(steps)
     ended = hop.put_failures([(0, 2, b"", 1)])
     message = hop.put(b"\0" * 7 + channel.HOP_PID + b"\0" * 8) + 7
     # Without its descriptor (a script of the container that executes /proc/self/exe) the first step fails.
     hop.step("fcntl", channel_fd, _F_SETFD, _FD_CLOEXEC, failures=ended)
-    hop.step("clone", CLONE_PARENT, 0, 0, 0, 0, store=message + 1, positive=hop.address_of_step(steps - 2), failures=ended)
+    hop.step("clone", CLONE_PARENT, 0, 0, 0, 0, store=message + 1, positive=hop.address_of_step(steps - told), failures=ended)
     hop.step("setsid")
     if plan.terminal:
         hop.step("ioctl", 0, _TIOCSCTTY, 0)
+    if waits:
+        hop.step("close", channel_fd)
+        hop.step("read", fifo_fd, hop.put(b"\0" * 8), 1, failures=ended)
+        hop.step("close", fifo_fd)
     _finish(hop, plan, executable, environment)
     hop.step("write", channel_fd, message, 9)  # the parent goes on here
+    if waits:
+        hop.step("read", channel_fd, message, 1)
     hop.step("exit_group", 0)
-    _go(hop, channel_fd)
+    _go(hop, channel_fd, *((fifo_fd,) if waits else ()))
 
 
 def _filter_is_late(plan: ProgramPlan) -> bool:
@@ -76,8 +90,9 @@ def _finish(hop: Hop, plan: ProgramPlan, executable: str, environment: Mapping[s
     hop.step("execve", hop.put(os.fsencode(executable) + b"\0"), arguments, variables, failures=hop.put_failures(lines))
 
 
-def _go(hop: Hop, kept_fd: int) -> NoReturn:
+def _go(hop: Hop, *kept: int) -> NoReturn:
     image = seal(hop.image())
-    os.set_inheritable(kept_fd, True)
+    for fd in kept:
+        os.set_inheritable(fd, True)
     process.reset_signals()
     execute_hop(image, _TITLE, {})

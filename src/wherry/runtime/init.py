@@ -6,7 +6,9 @@ It runs in the child of `create`, in new namespaces, and never returns. Each ste
  2. /proc of the host serves for sysctls, and for the label to execute with, as long as it is there: the container's own
     could be prepared by an image;
  3. cgroup mounts last, after the creator's JOINED; the cgroup namespace begins where the init is at that moment;
- 4. no-new-privileges and limits, then seccomp if it needs CAP_SYS_ADMIN, then ids and capabilities, then the program is looked
+ 4. a pid namespace of another container is entered last of all, by the fork of a last hop that has become what is to run: a
+    process can be looked into from the moment when it is born there;
+ 5. no-new-privileges and limits, then seccomp if it needs CAP_SYS_ADMIN, then ids and capabilities, then the program is looked
     up as the user who will run it; with no-new-privileges the filter comes last, so that it need not allow all this.
 """
 
@@ -60,7 +62,8 @@ class ProgramPlan(Record):
 class InitPlan(Record):
     """All that an init does, decided before it exists. `joins` are (CLONE_NEW… flag, descriptor) of namespaces to enter.
 
-    `fifo_fd` ≥ 0: cold, the init waits there, in the last hop; otherwise it waits on its creator's socket.
+    `fifo_fd` ≥ 0: the init waits there, in the last hop (cold); otherwise it waits on its creator's socket. `pid_namespace` ≥ 0:
+    it is a child of this process, born into that namespace, and waits in the last hop in any case.
     """
 
     id: str
@@ -77,6 +80,7 @@ class InitPlan(Record):
     fifo_fd: int
     time_offsets: tuple[tuple[str, int, int], ...] = ()
     exec_affinity: tuple[str, ...] = ()
+    pid_namespace: int = -1
 
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
@@ -95,7 +99,8 @@ def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoRetu
         os._exit(1)
 
 
-def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: bool = False) -> None:
+def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: bool = False,
+            foreign_proc: bool = False) -> None:
     """Imports, in the creator, what a child will need: inside a container nothing is imported, its files are not our code."""
     from wherry.linux import loopback, mount  # noqa: F401
 
@@ -107,6 +112,8 @@ def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: 
         from wherry.linux.seccomp import loader  # noqa: F401
     if copies:
         from wherry.runtime import copyup  # noqa: F401
+    if foreign_proc:
+        from wherry.runtime import foreignproc  # noqa: F401
     if hooks:
         from wherry.runtime import hooks as _  # noqa: F401
 
@@ -145,7 +152,7 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
         pass  # entering it will say why
     joined.wait()
     _run_creation_hooks(plan, connection, state)
-    master = _open_terminal(root_fd, plan.program) if plan.program.terminal else -1
+    master = _open_terminal(root_fd, plan) if plan.program.terminal else -1
     if master < 0:
         take_stdio(plan.program.stdio)
     own_mounts = bool(plan.new & namespace.CLONE_NEWNS)
@@ -154,6 +161,8 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     rootfs.enter(root_fd, plan.rootfs.no_pivot, own_mounts)
     os.close(root_fd)
     _set_names(plan)
+    if plan.pid_namespace >= 0:
+        namespace.setns(plan.pid_namespace, namespace.CLONE_NEWPID)  # for the children of this process; not for the hooks before
     executable, environment = become(plan.program, label)
     channel.tell(connection, channel.READY, (master,) if master >= 0 else ())
     if master >= 0:
@@ -162,6 +171,8 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     if plan.fifo_fd >= 0:
         from wherry.runtime import hop
 
+        if plan.pid_namespace >= 0:
+            hop.fork_and_execute(plan.program, executable, environment, connection.fileno(), plan.fifo_fd)
         hop.wait_and_execute(plan.program, executable, environment, plan.fifo_fd)
     if plan.hooks.start_container:
         from wherry.runtime.hooks import run_hooks
@@ -267,8 +278,8 @@ def _run_creation_hooks(plan: InitPlan, connection: _socket.socket, state: State
         run_hooks("createContainer", hooks.create_container, state.replace(pid=os.getpid()))
 
 
-def _open_terminal(root_fd: int, plan: ProgramPlan) -> int:
-    """Opens a terminal of the container's own devpts, makes it this session's and /dev/console; returns the master."""
+def _open_terminal(root_fd: int, plan: InitPlan) -> int:
+    """Opens a terminal of the container's own devpts, makes it /dev/console and the init's session's; returns the master."""
     from wherry.linux import mount, pty
 
     try:
@@ -285,7 +296,7 @@ def _open_terminal(root_fd: int, plan: ProgramPlan) -> int:
     mount.move_mount(tree, console)
     os.close(tree)
     os.close(console)
-    take_terminal(slave, plan.console_size)
+    take_terminal(slave, plan.program.console_size, leads_session=plan.pid_namespace < 0)
     return master
 
 

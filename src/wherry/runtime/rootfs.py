@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class RootfsPlan(Record):
-    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too."""
+    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too.
+
+    `pid_namespace` ≥ 0 is the one that procfs shows, where this process is not in it.
+    """
 
     rootfs: str
     readonly: bool
@@ -38,6 +41,7 @@ class RootfsPlan(Record):
     read_only: tuple[str, ...]
     cgroups: CgroupMounts | None
     no_pivot: bool
+    pid_namespace: int = -1
 
 
 def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
@@ -122,7 +126,7 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
             target, existed = _find_or_make_folder(root_fd, step.destination)
             if step.fstype in ("proc", "sysfs"):
                 _check_plain_folder(root_fd, step)
-            tree = _make_filesystem(step, target, existed)
+            tree = _make_filesystem(root_fd, step, target, existed, plan.pid_namespace)
         _change(tree, step)
         if proc_devices and step.fstype != "proc" and os.fstat(target).st_dev in proc_devices:
             _check_inside_proc(step)
@@ -161,7 +165,7 @@ def _find_or_make_folder(root_fd: int, name: str) -> tuple[int, bool]:
         return path.make_folders(root_fd, name), False
 
 
-def _make_filesystem(step: MountStep, target: int, existed: bool) -> int:
+def _make_filesystem(root_fd: int, step: MountStep, target: int, existed: bool, pid_namespace: int) -> int:
     data = step.data
     if any(value is not None and len(value) > 255 for _, value in data):
         return _make_the_old_way(step, target)
@@ -169,6 +173,10 @@ def _make_filesystem(step: MountStep, target: int, existed: bool) -> int:
     # As runc: a tmpfs over a folder that exists has that folder's mode; over a new one it is everybody's.
     takes_mode = step.kind == "tmpfs" and existed and not any(key == "mode" for key, _ in data)
     attributes = step.attributes[0]
+    if step.fstype == "proc" and pid_namespace >= 0:
+        from wherry.runtime.foreignproc import mount_proc
+
+        return mount_proc(pid_namespace, root_fd, source + data, attributes)
     if takes_mode or step.copy_up:  # it is written to before it becomes read-only
         attributes &= ~mount.MOUNT_ATTR_RDONLY
     tree = mount.filesystem(step.fstype, source + data, attributes)

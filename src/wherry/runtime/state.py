@@ -41,7 +41,8 @@ class Saved(Record):
 
     `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `capabilities` are the init's
     five sets as bit masks (bounding, effective, permitted, inheritable, ambient), None when the config names none. `created` is
-    RFC 3339. `personality` and `exec_affinity` (initial, final; none: empty) go for further processes.
+    RFC 3339. `joins_pids`: its pid namespace is another container's. `personality` and `exec_affinity` (initial, final; none:
+    empty) go for further processes.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Saved(Record):
     no_new_keyring: bool = False
     personality: int | None = None
     exec_affinity: tuple[str, ...] = ()
+    joins_pids: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The document of state.json."""

@@ -39,9 +39,9 @@ CODE = {
 _EM = {"x86_64": 62, "aarch64": 183}
 NUMBERS = {
     "x86_64": {"read": 0, "write": 1, "close": 3, "ioctl": 16, "clone": 56, "execve": 59, "exit_group": 231, "fcntl": 72,
-               "setsid": 112, "seccomp": 317, "unshare": 272, "mount": 165, "mount_setattr": 442},
+               "setsid": 112, "seccomp": 317, "unshare": 272, "mount": 165, "mount_setattr": 442, "fsopen": 430, "wait4": 61},
     "aarch64": {"read": 63, "write": 64, "close": 57, "ioctl": 29, "clone": 220, "execve": 221, "exit_group": 94, "fcntl": 25,
-                "setsid": 157, "seccomp": 277, "unshare": 97, "mount": 40, "mount_setattr": 442},
+                "setsid": 157, "seccomp": 277, "unshare": 97, "mount": 40, "mount_setattr": 442, "fsopen": 430, "wait4": 260},
 }
 _BASE, _DATA = 0x400000, 0x401000
 _STEP, _LINE = 80, 40
