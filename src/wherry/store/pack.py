@@ -13,11 +13,12 @@ import os
 import stat
 
 from wherry.store import tarheader
+from wherry.store.removals import OPAQUE, WHITEOUT
 from wherry.store.stack import is_opaque, is_whiteout
 from wherry.store.stream import CHUNK, ByteStream, gathered
 from wherry.store.tarheader import Entry, write_header
 from wherry.store.tree import Node, Walk
-from wherry.store.unpack import OPAQUE, OVERLAY_XATTRS, WHITEOUT
+from wherry.store.unpack import OVERLAY_XATTRS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def pack_path(folder_fd: int, name: str, rename: str) -> ByteStream:
 def _path_blocks(folder_fd: int, name: str, rename: str) -> Iterator[bytes]:
     try:
         status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
-        entry = _entry(Node(path=rename, name=name, folder_fd=folder_fd, status=status), "", {})
+        entry = entry_of(Node(path=rename, name=name, folder_fd=folder_fd, status=status), "", {})
         if entry is None:
             yield END
         elif entry.kind == tarheader.FOLDER:
@@ -65,7 +66,7 @@ def _path_blocks(folder_fd: int, name: str, rename: str) -> Iterator[bytes]:
             yield from _blocks(os.open(name, flags, dir_fd=folder_fd), False, entry.name, None)
         else:
             if entry.kind == tarheader.REGULAR:
-                yield from _file(Node(path=rename, name=name, folder_fd=folder_fd, status=status), entry)
+                yield from file_blocks(Node(path=rename, name=name, folder_fd=folder_fd, status=status), entry)
             else:
                 yield write_header(entry)
             yield END
@@ -81,29 +82,31 @@ def _blocks(fd: int, whiteouts: bool, prefix: str, change: Callable[[Entry], Ent
         for node in Walk(fd):
             if whiteouts and is_whiteout(node.status):
                 folder, _, name = node.path.rpartition("/")
-                yield write_header(_whiteout(f"{prefix}{folder}{'/' if folder else ''}{WHITEOUT}{name}", node.status))
+                yield write_header(whiteout_entry(f"{prefix}{folder}{'/' if folder else ''}{WHITEOUT}{name}", node.status))
                 continue
-            entry = _entry(node, prefix, links)
+            entry = entry_of(node, prefix, links)
             if entry is not None and change is not None:
                 entry = change(entry)
             if entry is None:
                 continue
             if entry.kind == tarheader.REGULAR:
-                yield from _file(node, entry)
+                yield from file_blocks(node, entry)
                 continue
             yield write_header(entry)
             if whiteouts and entry.kind == tarheader.FOLDER and is_opaque(_by_fd(node)):
-                yield write_header(_whiteout(f"{prefix}{node.path}/{OPAQUE}", node.status))
+                yield write_header(whiteout_entry(f"{prefix}{node.path}/{OPAQUE}", node.status))
         yield END
     finally:
         os.close(fd)
 
 
-def _whiteout(name: str, status: os.stat_result) -> Entry:
+def whiteout_entry(name: str, status: os.stat_result) -> Entry:
+    """The entry of a `.wh.` mark, which has the owner and the time of what makes it."""
     return Entry(name=name, mode=0o600, uid=status.st_uid, gid=status.st_gid, mtime_ns=status.st_mtime_ns)
 
 
-def _entry(node: Node, prefix: str, links: dict[tuple[int, int], str]) -> Entry | None:
+def entry_of(node: Node, prefix: str, links: dict[tuple[int, int], str]) -> Entry | None:
+    """The entry for a file that was met; None for a socket. `links` has the first names of those with several."""
     status = node.status
     kind = tarheader.kind_of(status.st_mode)
     if kind is None:
@@ -160,7 +163,8 @@ def _by_fd(node: Node) -> str:
     return f"/proc/self/fd/{node.folder_fd}/{node.name}"
 
 
-def _file(node: Node, entry: Entry) -> Iterator[bytes]:
+def file_blocks(node: Node, entry: Entry) -> Iterator[bytes]:
+    """Header and content of a regular file, padded; nothing when it is gone meanwhile."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = os.open(node.name, flags, dir_fd=node.folder_fd)

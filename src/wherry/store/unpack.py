@@ -6,8 +6,9 @@ xattrs, time) is set at the end, in reverse: until then nothing inherits a setgi
 times are not changed by what is made in them.
 
 With `whiteouts` the archive is a layer, written as overlayfs reads it: `.wh.x` becomes the character device 0/0 `x`,
-`.wh..wh..opq` the xattr trusted.overlay.opaque=y of its folder. A whiteout hides what lower layers have, never what its
-own layer has (image-spec layer.md, «Whiteouts»).
+`.wh..wh..opq` the xattr trusted.overlay.opaque=y of its folder. With `removes` it is a layer as well, and the folder has
+what lower layers have: a whiteout removes it. In both a whiteout means what lower layers have, never what its own layer
+has (image-spec layer.md, «Whiteouts»).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import stat
 from wherry.errors import InvalidArgument
 from wherry.store import tarheader
 from wherry.store.crc64 import crc64
+from wherry.store.removals import OPAQUE, WHITEOUT, Removals, hidden_name
 from wherry.store.tarheader import Entry, InvalidTar
 from wherry.store.tree import Root, remove_tree
 
@@ -49,9 +51,6 @@ if TYPE_CHECKING:
             """What is at `path` (`name` in `folder_fd`) is about to go, since a later entry takes its place."""
 
 
-WHITEOUT = ".wh."
-OPAQUE = ".wh..wh..opq"
-AUFS = ".wh..wh."
 OPAQUE_XATTR = "trusted.overlay.opaque"
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 
@@ -71,12 +70,14 @@ class Unpacker:
         folder: str | int,
         *,
         whiteouts: bool = False,
+        removes: bool = False,
         notes: Notes | None = None,
         change: Callable[[Entry], Entry | None] | None = None,
     ) -> None:
         """`change` may alter each entry, or leave it out (None), before it is unpacked."""
         self._root = Root(folder)
         self._whiteouts = whiteouts
+        self._removals = Removals(self._root) if removes else None
         self._notes = notes
         self._change = change
         self._folders: dict[str, Entry] = {}
@@ -106,10 +107,15 @@ class Unpacker:
             self._unused(reader, entry)
             return
         folder = self._root.folder(parent, make=True)
-        if self._whiteouts and name.startswith(WHITEOUT):
-            self._whiteout(folder, name)
+        if name.startswith(WHITEOUT) and (self._whiteouts or self._removals):
+            if self._removals:
+                self._removals.obey(parent, name)
+            else:
+                self._whiteout(folder, name)
             self._unused(reader, entry)
             return
+        if self._removals:
+            self._removals.keep(path)
         try:
             self._make(reader, entry, path, folder, name)
         except FileExistsError:
@@ -223,14 +229,12 @@ class Unpacker:
 
     def _whiteout(self, folder: int, name: str) -> None:
         """Hides what lower layers have under the name, or everything they have in the folder."""
-        hidden = name[len(WHITEOUT) :]
         if name == OPAQUE:
             os.setxattr(f"/proc/self/fd/{folder}", OPAQUE_XATTR, b"y")
             return
-        if name.startswith(AUFS):
-            return  # what aufs kept for itself
-        if hidden in ("", ".", ".."):
-            raise InvalidTar(f'invalid whiteout "{name}"')
+        hidden = hidden_name(name)
+        if hidden is None:
+            return
         try:
             os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=folder)
         except FileExistsError:
