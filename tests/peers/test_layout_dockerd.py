@@ -20,7 +20,7 @@ from wherry.errors import Unavailable
 from wherry.linux.file import read
 from wherry.oci.reference import parse_name
 from wherry.store import tarheader
-from wherry.store.foreign import user_networks, volumes
+from wherry.store.foreign import volumes
 from wherry.store.images import ImageStore
 from wherry.store.imagetar import ImageArchive
 from wherry.store.layers import LayerStore
@@ -205,10 +205,3 @@ def found(folder: str) -> list[str]:
 def described(path: str) -> tuple[int, int, int, str]:
     status = os.lstat(path)
     return status.st_mode, status.st_uid, status.st_gid, os.readlink(path) if os.path.islink(path) else ""
-
-
-def test_user_networks_are_found_while_there_are_only_dockerd_s_files(data_root: str) -> None:
-    with dockerd(data_root, "--bip", "10.77.0.1/24") as docker:
-        for name in ("web", "data"):
-            docker("network", "create", "--subnet", f"10.7{len(name)}.1.0/24", name)
-    assert [(one.name, one.driver) for one in user_networks(data_root)] == [("data", "bridge"), ("web", "bridge")]

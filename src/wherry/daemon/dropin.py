@@ -1,4 +1,4 @@
-"""Whether Docker's places are free for `--drop-in`, who holds them when they are not, and what dockerd left there."""
+"""Whether Docker's places are free for `--drop-in`, and who holds them when they are not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from wherry.errors import Conflict, Unsupported
-from wherry.store.foreign import user_networks
+from wherry.errors import Conflict
 
 if TYPE_CHECKING:
     from wherry.daemon.settings import Settings
@@ -28,13 +27,6 @@ def check(settings: Settings) -> None:
     ):
         if pid is not None and pid != os.getpid():
             raise Conflict(f"--drop-in: {place} is held by {name_of(pid)}: end it first (systemctl stop docker.socket docker)")
-
-
-def check_root(data_root: str) -> None:
-    """Raises Unsupported, naming them, for networks that somebody made with dockerd on this root: they would be lost."""
-    if names := [one.name for one in user_networks(data_root)]:
-        raise Unsupported(f"{data_root} has networks that dockerd made, which cannot be taken over yet: {', '.join(names)}",
-                          hint="remove them with dockerd (docker network rm), or use another --data-root")
 
 
 def listener_of(path: str) -> int | None:

@@ -15,14 +15,14 @@ import io
 import logging
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from wherry import __version__
 from wherry.api.docker.api import router
 from wherry.api.docker.router import NEWEST, spell
 from wherry.api.docker.server import Server
-from wherry.daemon import dropin, listen, pidfile
+from wherry.daemon import containerd, dropin, listen, pidfile
 from wherry.daemon.idle import Idle
 from wherry.daemon.logs import set_level
 from wherry.daemon.notify import notify
@@ -56,40 +56,50 @@ class Program:
         self._environment = environment
         self._ended = asyncio.Event()
         self._interrupts = 0
-        self._engine: Engine
+        self._engine: Engine | None = None
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Serves until it is told to end; the exit status. Raises WherryError or OSError when it cannot start."""
         settings = self._settings
         if settings.places is DOCKERS:
             dropin.check(settings)
-        dropin.check_root(settings.engine.data_root)
-        with ExitStack() as stack:
-            listeners, warnings = listen.open_all(settings, self._environment)
+        async with AsyncExitStack() as stack:
+            listeners, warnings = listen.open_all(settings, self._environment) if settings.docker_api else ([], [])
             stack.callback(listen.close_all, listeners)
             for warning in warnings:
                 log.warning("%s", warning)
             pidfile.write(settings.pid_file)
             stack.callback(pidfile.remove, settings.pid_file)
             self._handle_signals()
-            self._engine = await Engine.open(settings.engine)
-            self._engine.info.debug = settings.debug
-            server = Server(router(self._engine), HEADERS)
+            if not settings.docker_api:
+                await self._serve_containerd(stack, await stack.enter_async_context(containerd.alone(settings.engine)))
+                await self._serve(ready)
+                return 0
+            engine = self._engine = await Engine.open(settings.engine)
+            engine.info.debug = settings.debug
+            server = Server(router(engine), HEADERS)
             try:
-                for listener in listeners:
-                    await server.listen(listener.sock, listener.context)
-                    log.info("API listen on %s", listener.address.removeprefix("unix://"))
-                await self._serve(server, ready)
+                async with AsyncExitStack() as beside:
+                    if settings.containerd_address:
+                        await self._serve_containerd(beside, containerd.shared(engine))
+                    for listener in listeners:
+                        await server.listen(listener.sock, listener.context)
+                        log.info("API listen on %s", listener.address.removeprefix("unix://"))
+                    await self._serve(ready, server)
             finally:
                 # Those who wait for a container hear of its end before their connections close.
                 server.stop()
-                await self._engine.close()
+                await engine.close()
                 await server.close(ANSWERS_SECONDS)
         return 0
 
-    async def _serve(self, server: Server, ready: Callable[[], None]) -> None:
+    async def _serve_containerd(self, stack: AsyncExitStack, ground: containerd.Ground) -> None:
+        api = await containerd.ContainerdApi.open(ground, self._settings.containerd_address)
+        stack.push_async_callback(api.close, ANSWERS_SECONDS)
+
+    async def _serve(self, ready: Callable[[], None], server: Server | None = None) -> None:
         waiting = None
-        if self._settings.on_demand_s is not None:
+        if self._settings.on_demand_s is not None and server is not None and self._engine is not None:
             waiting = asyncio.create_task(Idle(self._engine, server, self._settings.on_demand_s).wait())
             waiting.add_done_callback(lambda _: self._ended.set())
         log.info("Daemon has completed initialization")
@@ -129,12 +139,15 @@ class Program:
         settings, changed, waiting = reloaded(self._settings, fresh)
         self._settings = settings
         set_level(settings.log_level, debug=settings.debug)
-        self._engine.reload(settings.engine)
-        self._engine.info.debug = settings.debug
+        engine = self._engine
+        if engine is not None:
+            engine.reload(settings.engine)
+            engine.info.debug = settings.debug
         for name in waiting:
             log.warning("%s was changed in the configuration, and takes effect at the next start", name)
         log.info("Got signal to reload configuration, reloaded: %s", ", ".join(changed) or "nothing new")
-        self._engine.events.publish("daemon", "reload", self._engine.info.id, {"name": os.uname().nodename})
+        if engine is not None:
+            engine.events.publish("daemon", "reload", engine.info.id, {"name": os.uname().nodename})
         notify("READY=1", self._environment)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wherry.engine.events import Events
     from wherry.engine.filters import Filters
     from wherry.engine.pool import Pool
+    from wherry.store.root import DataRoot
 
 DRIVER = "local"
 ANONYMOUS = "com.docker.volume.anonymous"
@@ -85,6 +86,15 @@ class Volumes:
         """Reads what there is; a volume that a crash left half removed is removed. Call before anything else."""
         await self._pool.run(os.makedirs, self._folder, 0o701, True)
         self._volumes = await self._pool.run(_read_all, self._folder)
+
+    def hand_over(self, root: DataRoot) -> None:
+        """Tells dockerd, which may be the next daemon on this root, what their folders do not; for the end.
+
+        Raises OSError, DataLoss.
+        """
+        foreign.keep_volumes(root, [
+            foreign.ForeignVolume(name=one.name, driver=one.driver, labels=_pairs(one.labels), options=_pairs(one.options))
+            for one in self])
 
     # -- looking
 
@@ -269,14 +279,20 @@ def _read(root: str, name: str, before: foreign.ForeignVolume | None = None) -> 
         with open(f"{place}/wherry.json", "rb") as file:
             kept = msgspec.json.decode(file.read(), type=_Kept)
     except FileNotFoundError:
-        kept.options = volume_options.read_driver_options(place)  # made by dockerd
-        kept.labels = (dict(before.labels) or None) if before else None
+        if before is None:
+            kept.options = volume_options.read_driver_options(place)
+        else:
+            kept.options, kept.labels = (None if pairs is None else dict(pairs) for pairs in (before.options, before.labels))
     except msgspec.DecodeError as error:
         raise Internal(f"volume {name}: {place}/wherry.json cannot be read: {error}") from error
     created = timestamp(os.stat(f"{place}/_data").st_ctime_ns if not os.path.exists(f"{place}/wherry.json")
                         else os.stat(f"{place}/wherry.json").st_mtime_ns)
     return Volume(name=name, mountpoint=f"{place}/_data", created_at=_whole_seconds(created), labels=kept.labels,
                   options=kept.options)
+
+
+def _pairs(values: dict[str, str] | None) -> tuple[tuple[str, str], ...] | None:
+    return None if values is None else tuple(values.items())
 
 
 def _make(root: str, name: str, kept: _Kept, device: volume_options.Device | None) -> Volume:

@@ -20,6 +20,7 @@ from wherry.linux.netlink import Request, Socket
 from wherry.network import host
 from wherry.network.ipam import mac_of
 from wherry.network.model import SocketRequest
+from wherry.network.networks import own_interface
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,8 +107,8 @@ class Links:
         """Makes a network's bridge be there, up, with the gateway's address; whether it had to be made.
 
         A bridge that somebody else made (no mark) is used as it is, as Docker does; one that a wherryd of another data root
-        left behind is taken over. Raises Conflict when that one's containers are still on it, InvalidArgument for a link that
-        is no bridge.
+        left behind, or dockerd for this very network, is taken over. Raises Conflict when that wherryd's containers are still
+        on it, InvalidArgument for a link that is no bridge.
         """
         name, pool = network.interface, network.pools[0]
         with self._lock:
@@ -118,7 +119,7 @@ class Links:
                 assert found
                 is_new = True
             else:
-                found = self._check_bridge(found)
+                found = self._check_bridge(found, is_ours=name == own_interface(network.id))
                 is_new = False
             prefix_length = IPv4Network(pool.subnet).prefixlen
             present = [address for address in rtnetlink.addresses(self._socket)
@@ -244,12 +245,13 @@ class Links:
                 self._socket.run(rtnetlink.link_delete(found.index))
             raise
 
-    def _check_bridge(self, link: rtnetlink.Link) -> rtnetlink.Link:
+    def _check_bridge(self, link: rtnetlink.Link, *, is_ours: bool) -> rtnetlink.Link:
         if link.kind != "bridge":
             raise InvalidArgument(f"the interface {link.name} exists and is no bridge")
-        if not link.alias.startswith(ALIAS_PREFIX) or link.alias == self.alias:
+        is_marked = link.alias.startswith(ALIAS_PREFIX)
+        if link.alias == self.alias or not (is_marked or is_ours):
             return link
-        if self._has_ports(link):
+        if is_marked and self._has_ports(link):
             other = link.alias.removeprefix(ALIAS_PREFIX)
             raise Conflict(f"containers of another wherryd ({other}) run on the bridge {link.name}",
                            hint="stop them, or give this wherryd its own --bridge and table name")

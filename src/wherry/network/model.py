@@ -200,7 +200,7 @@ class NetworkConfig(Record):
     """Whom the marks on bridge and tables name: the data root. Empty: the controller's state folder."""
 
 
-def to_json(value: Endpoint | PublishedPort | Network | Pool) -> dict[str, Any]:
+def to_json(value: Endpoint | PublishedPort) -> dict[str, Any]:
     """A value as plain data for a JSON file."""
     return {name: _plain(field) for name, field in value.as_dict().items()}
 
@@ -215,15 +215,7 @@ def published_port_from_json(data: dict[str, Any]) -> PublishedPort:
     return PublishedPort(**_known(PublishedPort, data))
 
 
-def network_from_json(data: dict[str, Any]) -> Network:
-    """The inverse of `to_json`."""
-    pools = tuple(Pool(**_known(Pool, pool)) for pool in data.get("pools", ()))
-    return Network(**{**_known(Network, data), "pools": pools})
-
-
 def _plain(field: Any) -> Any:
-    if isinstance(field, Record):
-        return {name: _plain(inner) for name, inner in field.as_dict().items()}
     if isinstance(field, tuple):
         return [_plain(inner) for inner in field]
     return field

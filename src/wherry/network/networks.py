@@ -6,7 +6,7 @@ The checks speak Docker's words; what lies beyond today is refused by its name.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
 from wherry.linux.rtnetlink import mac_bytes
@@ -49,7 +49,7 @@ def plan_network(
     _check_unsupported(spec)
     options = dict(spec.options)
     _check_options(options)
-    interface = options.get(BRIDGE_OPTION + "name", "") or f"br-{identifier[:12]}"
+    interface = options.get(BRIDGE_OPTION + "name", "") or own_interface(identifier)
     _check_interface(interface, networks)
     pool = _pool(spec, networks, host_subnets, config)
     return Network(
@@ -64,13 +64,25 @@ def plan_network(
         options=spec.options,
         labels=spec.labels,
         interface=interface,
-        icc=_bool(options, BRIDGE_OPTION + "enable_icc", default=True),
-        masquerade=_bool(options, BRIDGE_OPTION + "enable_ip_masquerade", default=config.ip_masq),
-        mtu=_mtu(options, config.mtu),
-        host_binding_ipv4=_binding(options),
-        container_prefix=options.get(PREFIX_OPTION, "") or "eth",
         has_configured_subnet=any(entry.subnet for entry in spec.pools),
+        **bridge_settings(options, config),
     )
+
+
+def own_interface(identifier: str) -> str:
+    """The bridge's name where nobody gave one."""
+    return f"br-{identifier[:12]}"
+
+
+def bridge_settings(options: dict[str, str], config: NetworkConfig) -> dict[str, Any]:
+    """The fields of `Network` that the driver's options decide."""
+    return {
+        "icc": _bool(options, BRIDGE_OPTION + "enable_icc", default=True),
+        "masquerade": _bool(options, BRIDGE_OPTION + "enable_ip_masquerade", default=config.ip_masq),
+        "mtu": _mtu(options, config.mtu),
+        "host_binding_ipv4": _binding(options),
+        "container_prefix": options.get(PREFIX_OPTION, "") or "eth",
+    }
 
 
 def default_bridge(
@@ -97,26 +109,24 @@ def default_bridge(
         ip_range = str(fixed)
     if config.default_gateway:
         _check_inside(config.default_gateway, subnet, "default gateway")
+    options = (
+        (BRIDGE_OPTION + "default_bridge", "true"),
+        (BRIDGE_OPTION + "enable_icc", str(config.icc).lower()),
+        (BRIDGE_OPTION + "enable_ip_masquerade", str(config.ip_masq).lower()),
+        (BRIDGE_OPTION + "host_binding_ipv4", config.default_bind_address or "0.0.0.0"),
+        (BRIDGE_OPTION + "name", config.bridge),
+        (MTU_OPTION, str(config.mtu)),
+    )
     return Network(
         id=identifier,
         name="bridge",
         driver="bridge",
         created_at=created_at,
         pools=(Pool(subnet=str(subnet), ip_range=ip_range, gateway=address_text.split("/")[0]),),
-        options=(
-            (BRIDGE_OPTION + "default_bridge", "true"),
-            (BRIDGE_OPTION + "enable_icc", str(config.icc).lower()),
-            (BRIDGE_OPTION + "enable_ip_masquerade", str(config.ip_masq).lower()),
-            (BRIDGE_OPTION + "host_binding_ipv4", config.default_bind_address or "0.0.0.0"),
-            (BRIDGE_OPTION + "name", config.bridge),
-            (MTU_OPTION, str(config.mtu)),
-        ),
+        options=options,
         interface=config.bridge,
-        icc=config.icc,
-        masquerade=config.ip_masq,
-        mtu=config.mtu,
-        host_binding_ipv4=_any_is_empty(config.default_bind_address),
         is_default=True,
+        **bridge_settings(dict(options), config),
     )
 
 

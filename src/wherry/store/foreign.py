@@ -1,61 +1,42 @@
-"""What dockerd keeps in a data root that is not files in folders: networks and volumes in BoltDB files.
+"""What dockerd keeps of volumes in a data root beside their folders: a BoltDB file with a record for each.
 
-wherry in dockerd's place must not lose them silently: it asks here, and refuses a root by naming them.
+It is read at the start and written at the end. In between it may be behind: what counts here is in the volumes' folders.
 """
 
 from __future__ import annotations
 
 import json
-import os
 
-from wherry.errors import DataLoss, NotFound
+from wherry import bolt
+from wherry.errors import DataLoss
+from wherry.linux.file import read
 from wherry.record import Record
-from wherry.store.bolt import Bucket, open_database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from typing import Any
 
-DEFAULT_NETWORKS = frozenset({"bridge", "host", "none"})
-_NETWORK_KEYS = b"docker/network/v1.0/network/"
-_INDEX_BYTES = 8  # libkv puts a counter before each value
+    from wherry.store.root import DataRoot
 
+    Pairs = tuple[tuple[str, str], ...]
 
-class ForeignNetwork(Record):
-    """A network that somebody made with `docker network create`."""
-
-    id: str
-    name: str
-    driver: str
+_BUCKET = b"volumes"
 
 
 class ForeignVolume(Record):
-    """A volume's options and labels, that its folder alone does not tell."""
+    """A volume's options and labels, that its folder alone does not tell; None where none were given."""
 
     name: str
     driver: str
-    options: tuple[tuple[str, str], ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-def user_networks(root: str) -> tuple[ForeignNetwork, ...]:
-    """The networks in a data root beside the three that every daemon makes; sorted by name. Raises DataLoss, OSError."""
-    found = []
-    for key, value in _records(f"{root}/network/files/local-kv.db", b"libnetwork"):
-        if not key.startswith(_NETWORK_KEYS):
-            continue
-        fields = _json(value[_INDEX_BYTES:], key)
-        name = str(fields.get("name", ""))
-        if name not in DEFAULT_NETWORKS:
-            found.append(ForeignNetwork(id=str(fields.get("id", "")), name=name, driver=str(fields.get("networkType", ""))))
-    return tuple(sorted(found, key=lambda one: (one.name, one.id)))
+    options: Pairs | None = None
+    labels: Pairs | None = None
 
 
 def volumes(root: str) -> tuple[ForeignVolume, ...]:
     """What dockerd knows of the volumes in a data root; sorted by name. Raises DataLoss, OSError."""
     found = []
-    for key, value in _records(f"{root}/volumes/metadata.db", b"volumes"):
+    for key, value in _records(root).items():
         fields = _json(value, key)
         found.append(ForeignVolume(
             name=key.decode(errors="replace"), driver=str(fields.get("Driver", "")), options=_pairs(fields.get("Options")),
@@ -63,19 +44,25 @@ def volumes(root: str) -> tuple[ForeignVolume, ...]:
     return tuple(sorted(found, key=lambda one: one.name))
 
 
-def _records(path: str, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
+def keep_volumes(root: DataRoot, local: Iterable[ForeignVolume]) -> None:
+    """Tells dockerd of these volumes of the driver `local`, and of no others; what it knows of other drivers' stays."""
+    before = _records(root.path)
+    after = {key: value for key, value in before.items() if _json(value, key).get("Driver") != "local"}
+    for one in local:
+        labels, options = (None if given is None else dict(given) for given in (one.labels, one.options))
+        after[one.name.encode()] = json.dumps({"Name": one.name, "Driver": one.driver, "Labels": labels, "Options": options}).encode()
+    if {key: _json(value, key) for key, value in after.items()} != {key: _json(value, key) for key, value in before.items()}:
+        root.replace_volume_records(bolt.dump({_BUCKET: after}))
+
+
+def _records(root: str) -> dict[bytes, bytes]:
+    path = f"{root}/volumes/metadata.db"
     try:
-        if not os.path.getsize(path):
-            return  # made by us, for its lock (root.py)
-        database = open_database(path)
-        items = database.bucket(bucket).items()
-    except (FileNotFoundError, NotFound):
-        return
+        return bolt.values(read(path, bolt.MAX_BYTES), _BUCKET)
+    except FileNotFoundError:
+        return {}
     except DataLoss as err:
         raise DataLoss(f'"{path}": {err}') from err
-    for key, value in items:
-        if not isinstance(value, Bucket):
-            yield key, value
 
 
 def _json(value: bytes, key: bytes) -> dict[str, Any]:
@@ -88,5 +75,5 @@ def _json(value: bytes, key: bytes) -> dict[str, Any]:
     return fields
 
 
-def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((str(key), str(one)) for key, one in value.items())) if isinstance(value, dict) else ()
+def _pairs(value: Any) -> Pairs | None:
+    return tuple(sorted((str(key), str(one)) for key, one in value.items())) if isinstance(value, dict) else None

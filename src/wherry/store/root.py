@@ -22,7 +22,7 @@ import os
 from contextlib import ExitStack
 
 from wherry.errors import Unavailable, Unsupported
-from wherry.linux.file import read
+from wherry.linux.file import read, sync_folder
 from wherry.store.overlay import OverlayFolder
 from wherry.store.tree import remove_path
 
@@ -79,6 +79,22 @@ class DataRoot:
             root._recover()
             root._locks = locks.pop_all()
         return root
+
+    def replace_volume_records(self, content: bytes) -> None:
+        """Replaces dockerd's file of volumes. It is the one that keeps dockerd away: the new one is locked before it counts."""
+        draft = f"{self.path}/{_DOCKERD_LOCK}.tmp"
+        with ExitStack() as undo:
+            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            undo.callback(os.close, fd)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+            os.rename(draft, f"{self.path}/{_DOCKERD_LOCK}")
+            undo.pop_all()
+            self._locks.callback(os.close, fd)
+        sync_folder(f"{self.path}/volumes")
 
     def close(self) -> None:
         """Gives the locks back."""

@@ -8,7 +8,6 @@ import pytest
 
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
 from wherry.network import networks
-from wherry.network.book import Book
 from wherry.network.inspect import network_resource
 from wherry.network.links import plan_inside
 from wherry.network.model import Endpoint, Network, NetworkConfig, NetworkSpec, Pool, endpoint_from_json, to_json
@@ -124,26 +123,6 @@ def test_finding() -> None:
 def test_mac_addresses_that_are_refused(mac: str) -> None:
     with pytest.raises(InvalidArgument):
         networks.check_mac(mac)
-
-
-def test_the_book_keeps_everything(tmp_path: object) -> None:
-    book = Book(f"{tmp_path}/files")
-    assert book.read() == ()
-    kept = (default(), plan(NetworkSpec(name="n", labels=(("a", "b"),), internal=True)))
-    book.write(kept)
-    assert book.read() == kept
-
-
-def test_a_broken_book_is_an_error(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from wherry.errors import DataLoss
-
-    book = Book(str(tmp_path))
-    for content in ("{", '{"version": 2}', '{"version": 1, "networks": [{"id": "x"}]}'):
-        Path(book.path).write_text(content)
-        with pytest.raises(DataLoss):
-            book.read()
 
 
 ENDPOINT = Endpoint(id="e", network_id="n", network_name="net", container_id="c", container_name="web", ipv4_address="10.0.0.2",

@@ -1,4 +1,4 @@
-"""BoltDB: a file that dockerd 20.10 wrote (two user networks, many transactions), and damaged ones."""
+"""BoltDB: a file that dockerd 20.10 wrote (two user networks, many transactions), ours, and damaged ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from wherry.bolt import Bucket, dump, fnv1a, parse, values
 from wherry.errors import DataLoss, NotFound
-from wherry.store.bolt import Bucket, fnv1a, open_database, parse
-from wherry.store.foreign import user_networks, volumes
+from wherry.store.foreign import volumes
 
 RECORDED = gzip.decompress((Path(__file__).parent / "local-kv.db.gz").read_bytes())
 
@@ -29,11 +31,19 @@ def test_a_file_of_dockerd_is_read() -> None:
         parse(RECORDED).bucket(b"nothing")
 
 
-def test_user_networks_are_named(tmp_path: Path) -> None:
-    assert user_networks(str(tmp_path)) == ()
-    (tmp_path / "network/files").mkdir(parents=True)
-    (tmp_path / "network/files/local-kv.db").write_bytes(RECORDED)
-    assert [(one.name, one.driver) for one in user_networks(str(tmp_path))] == [("mynet", "bridge"), ("other", "bridge")]
+@given(st.dictionaries(st.binary(min_size=1, max_size=9), st.dictionaries(st.binary(min_size=1, max_size=40), st.binary(max_size=3000)), max_size=3))
+def test_what_is_written_is_read_again(buckets: dict[bytes, dict[bytes, bytes]]) -> None:
+    data = dump(buckets)
+    assert [name for name, _ in parse(data).items()] == sorted(buckets)
+    for name, kept in buckets.items():
+        assert list(values(data, name).items()) == sorted(kept.items())
+    assert values(data, b"no bucket's name") == {}
+
+
+def test_what_boltdb_has_not_is_not_written() -> None:
+    assert values(b"", b"a") == {}
+    with pytest.raises(ValueError, match="none of them empty"):
+        dump({b"a": {b"": b"x"}})
 
 
 def page(number: int, flags: int, count: int, body: bytes, size: int = 4096) -> bytes:
@@ -95,5 +105,3 @@ def test_an_open_file_is_told_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "volumes/metadata.db").write_bytes(b"no database")
     with pytest.raises(DataLoss, match=r"metadata\.db"):
         volumes(str(tmp_path))
-    (tmp_path / "db").write_bytes(RECORDED)
-    assert open_database(str(tmp_path / "db")).get(b"libnetwork") is not None

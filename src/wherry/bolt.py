@@ -1,4 +1,4 @@
-"""Reads BoltDB files, as dockerd writes them for networks and volumes; nothing is ever written to one here.
+"""BoltDB files, as dockerd keeps networks and volumes in them: read, and written anew as a whole.
 
 A file is made of pages (usually 4 KiB, the meta page says), each with a header; all numbers are little-endian:
 
@@ -10,6 +10,7 @@ A file is made of pages (usually 4 KiB, the meta page says), each with a header;
     bucket  page 8 · sequence 8; page 0: the bucket's only page follows inline
 
 Format: go.etcd.io/bbolt. A file that a running dockerd holds may change while it is read: lock it first, or read a copy.
+What is written has one leaf page per bucket, however long: bbolt splits it when it next changes something there.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from __future__ import annotations
 import struct
 
 from wherry.errors import DataLoss, NotFound
-from wherry.linux.file import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MAGIC = 0xED0CDAED
 VERSION = 2
-BRANCH, LEAF = 1, 2
+BRANCH, LEAF, META, FREE = 1, 2, 4, 16
 IS_BUCKET = 1
+PAGE_BYTES = 4096  # of what is written
 
 _PAGE = struct.Struct("<QHHI")
 _META = struct.Struct("<IIIIQQQQQQ")
@@ -34,7 +35,8 @@ _BRANCH = struct.Struct("<IIQ")
 _LEAF = struct.Struct("<IIII")
 _BUCKET = struct.Struct("<QQ")
 _MAX_DEPTH = 64
-_MAX_FILE = 1 << 30
+_MAX_KEYS = 0xFFFE
+MAX_BYTES = 1 << 30  # of a file that is read
 
 
 class Bucket:
@@ -94,11 +96,6 @@ class Bucket:
             yield key, Bucket(self._file, root, inline, depth + 1)
 
 
-def open_database(path: str) -> Bucket:
-    """The root bucket of a file, which is read whole. Raises OSError, DataLoss when it is no intact BoltDB file."""
-    return parse(read(path, _MAX_FILE))
-
-
 def parse(data: bytes) -> Bucket:
     """The root bucket of a file's content. Raises DataLoss."""
     metas = []
@@ -111,6 +108,51 @@ def parse(data: bytes) -> Bucket:
         raise DataLoss("invalid database")
     _, page_size, root = max(metas)
     return Bucket(_File(data, page_size), root)
+
+
+def values(data: bytes, bucket: bytes) -> dict[bytes, bytes]:
+    """What a bucket below the root holds, without buckets of its own. Raises DataLoss.
+
+    An empty file has nothing: dockerd takes it for a new one.
+    """
+    try:
+        items = parse(data).bucket(bucket).items() if data else ()
+        return {key: value for key, value in items if not isinstance(value, Bucket)}
+    except NotFound:
+        return {}
+
+
+def dump(buckets: Mapping[bytes, Mapping[bytes, bytes]]) -> bytes:
+    """A file with these buckets of keys and values. Raises ValueError for an empty key, which BoltDB has not."""
+    pages = [b"", b"", _page(2, FREE, 0, b"")]
+    roots = {}
+    for name, values in buckets.items():
+        roots[name] = _BUCKET.pack(_append(pages, {key: (0, value) for key, value in values.items()}), 0)
+    root = _append(pages, {name: (IS_BUCKET, place) for name, place in roots.items()})
+    total = sum(map(len, pages[2:])) // PAGE_BYTES + 2
+    for transaction in (0, 1):
+        meta = _META.pack(MAGIC, VERSION, PAGE_BYTES, 0, root, 0, 2, total, transaction, 0)[:-8]
+        pages[transaction] = _page(transaction, META, 0, meta + struct.pack("<Q", fnv1a(meta)))
+    return b"".join(pages)
+
+
+def _append(pages: list[bytes], items: Mapping[bytes, tuple[int, bytes]]) -> int:
+    """Adds a bucket's only page with these keys, flags and values; its number."""
+    if b"" in items or len(items) > _MAX_KEYS:
+        raise ValueError("a bucket has up to 65,534 keys, none of them empty")
+    number = sum(map(len, pages[2:])) // PAGE_BYTES + 2
+    heads, data = bytearray(), bytearray()
+    for at, key in enumerate(sorted(items)):
+        flags, value = items[key]
+        heads += _LEAF.pack(flags, (len(items) - at) * _LEAF.size + len(data), len(key), len(value))
+        data += key + value
+    pages.append(_page(number, LEAF, len(items), bytes(heads + data)))
+    return number
+
+
+def _page(number: int, flags: int, count: int, body: bytes) -> bytes:
+    overflow = (_PAGE.size + len(body) - 1) // PAGE_BYTES
+    return (_PAGE.pack(number, flags, count, overflow) + body).ljust((overflow + 1) * PAGE_BYTES, b"\0")
 
 
 class _File:
