@@ -226,6 +226,15 @@ class Zygote:
             os.close(fd)
         return Shim(control, protocol.read_hello(body), got)
 
+    async def launch_tasks(self, arguments: Sequence[str], listener_fd: int) -> int:
+        """A shim with containerd's front, on a socket that listens already; its pid. `arguments`: `containerd.server.serve`'s.
+
+        Raises Unavailable, OSError.
+        """
+        body, _, control = await self._ask(protocol.pack({"do": "tasks", "arguments": list(arguments)}), (listener_fd,))
+        control.close()
+        return int(body["pid"])
+
     async def in_network_namespace(self, request: NetnsRequest, netns_fd: int) -> list[int]:
         """Opens sockets and applies an nft text inside a network namespace; the sockets' descriptors, which are the caller's.
 

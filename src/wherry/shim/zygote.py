@@ -1,10 +1,13 @@
 """The zygote: parked, single-threaded, everything imported, no state; it forks a process for each message and forgets it.
 
     launch     a shim (shim.py)
+    tasks      a shim with the front that containerd's shims have (containerd/server.py)
     netns      sockets and rules inside a network namespace (namespacework.py)
 
-The first descriptor of a message is the socket for the answer; the child takes it along. The kernel reaps children (SIGCHLD is
-ignored here; shims set it anew). It ends when its control socket does, and no shim ends with it.
+The first descriptor of a message is the socket for the answer; the child takes it along. What only shims of containerd's kind
+need is imported before the first of them is forked: a daemon that does not serve containerd's API has no use for it.
+The kernel reaps children (SIGCHLD is ignored here; shims set it anew). It ends when its control socket does, and no shim ends
+with it.
 """
 
 from __future__ import annotations
@@ -57,6 +60,10 @@ PRELOADED = (
 )
 
 
+FOR_TASKS = ("wherry.shim.containerd.server", "wherry.shim.containerd.events", "wherry.shim.containerd.metrics",
+             "wherry.shim.containerd.service")
+
+
 def main(control_fd: int, mounts_fd: int) -> NoReturn:
     """Serves until the control socket closes, in the mount namespace `mounts_fd`: this one is read-only (spawn.py)."""
     code = 0
@@ -80,10 +87,14 @@ def main(control_fd: int, mounts_fd: int) -> NoReturn:
 
 def preload() -> None:
     """Imports what the children need."""
-    for name in PRELOADED:
-        __import__(name)
+    _import(PRELOADED)
     # The array type that clone3's pidfd needs: ctypes keeps it in the type `char` once it was made.
     syscall.Buffer(4)
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
+        __import__(name)
 
 
 def serve(control: _socket.socket) -> None:
@@ -92,6 +103,10 @@ def serve(control: _socket.socket) -> None:
         packet, fds = packets.receive(control)
         if not packet:
             return
+        body, raw = protocol.unpack(packet)
+        if body["do"] == "tasks" and FOR_TASKS[0] not in sys.modules:
+            _import(FOR_TASKS)
+            gc.freeze()
         try:
             forked = os.fork()
         except OSError as error:
@@ -101,7 +116,7 @@ def serve(control: _socket.socket) -> None:
             code = 1
             try:
                 control.close()
-                code = _serve_one(packet, fds)
+                code = _serve_one(body, raw, fds)
             except BaseException as error:  # noqa: BLE001 (the boundary of the process)
                 sys.excepthook(type(error), error, error.__traceback__)
             finally:
@@ -110,14 +125,17 @@ def serve(control: _socket.socket) -> None:
             os.close(fd)
 
 
-def _serve_one(packet: bytes, fds: list[int]) -> int:
-    body, raw = protocol.unpack(packet)
+def _serve_one(body: dict[str, Any], raw: bytes, fds: list[int]) -> int:
     connection = _socket.socket(fileno=fds[0])
     rest = tuple(fds[1:])
     if body["do"] == "launch":
         from wherry.shim import shim
 
         return shim.run(protocol.read_launch(body, raw, rest), connection)
+    if body["do"] == "tasks":
+        from wherry.shim.containerd import server
+
+        return server.run(body["arguments"], rest[0], connection)
     return _do_work(body, rest, connection)
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 
 import wherry
-from wherry.errors import InvalidArgument, NotFound, WherryError
+from wherry.errors import InvalidArgument, WherryError
 from wherry.linux import unixsocket
 from wherry.oci.jsontext import dumps, loads
 
@@ -105,7 +105,7 @@ def start(flags: Flags) -> str:
     """Starts a shim, or finds the one of the container's group; what is printed: its address."""
     namespace, container_id, address = flags.need("namespace"), flags.need("id"), flags.need("address")
     bundle = os.getcwd()
-    group = _group(bundle) or container_id
+    group = group_of(bundle) or container_id
     path = flags.values.get("socket") or socket_path(address, namespace, group)
     if not _answers(path):
         options = _options_from_stdin()
@@ -124,32 +124,15 @@ def start(flags: Flags) -> str:
 
 def delete(flags: Flags) -> bytes:
     """Ends and removes what a shim that is gone has left."""
-    from wherry.shim.containerd import messages, rootfs, settings
+    from wherry.shim.containerd import messages
+    from wherry.shim.containerd.leftovers import clear
     from wherry.shim.containerd.protobuf import encode
-    from wherry.shim.driver import make_driver
 
     container_id, namespace = flags.need("id"), flags.need("namespace")
     bundle = flags.values.get("bundle") or os.getcwd()
-    pid = 0
-    try:
-        request = settings.load(container_id, bundle)
-    except NotFound:
-        pass  # it never came to a container
-    else:
-        folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        driver = make_driver(request, folder)
-        pid = _pid_of(request.runtime_root, container_id)
-        try:
-            driver.kill_all(9)
-        except (WherryError, OSError):
-            pass  # it has ended
-        try:
-            driver.delete()
-        except NotFound:
-            pass
-    rootfs.unmount(f"{bundle}/rootfs")
+    pid = clear(container_id, bundle)
     address = flags.values.get("address", "")
-    if not _group(bundle):
+    if not group_of(bundle):
         try:
             os.unlink(socket_path(address, namespace, container_id))
         except FileNotFoundError:
@@ -165,7 +148,8 @@ def socket_path(address: str, namespace: str, group: str) -> str:
     return f"{SOCKETS}/{sha256_hex(f'{address}/{namespace}/{group}'.encode())}"
 
 
-def _group(bundle: str) -> str:
+def group_of(bundle: str) -> str:
+    """The group of containers that the one in a bundle shares a shim with, by its annotations; "" when it is alone."""
     try:
         with open(f"{bundle}/config.json", encoding="utf-8") as file:
             config: Any = loads(file.read())
@@ -247,16 +231,6 @@ def _write_address(bundle: str, where: str) -> None:
     with open(fd, "w", encoding="utf-8") as file:
         file.write(where)
     os.rename(path, f"{bundle}/address")
-
-
-def _pid_of(root: str, container_id: str) -> int:
-    """The init's pid by the state of wherry's runtime or of runc."""
-    try:
-        with open(f"{root}/{container_id}/state.json", encoding="utf-8") as file:
-            state: Any = loads(file.read())
-    except (OSError, ValueError):
-        return 0
-    return int(state.get("init_process_pid") or state.get("pid") or 0) if isinstance(state, dict) else 0
 
 
 def _info() -> None:

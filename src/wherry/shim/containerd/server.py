@@ -1,7 +1,8 @@
 """The process that stays: a shim of containerd, for one container or for those of one pod.
 
-It is executed from read-only mounts, as the zygote is (`wherry.shim.spawn`), because its forks become containers' processes.
-Its first words go to containerd by the fifo `log` in the bundle.
+For the real containerd it is executed from read-only mounts, as the zygote is (`wherry.shim.spawn`), because its forks become
+containers' processes (`main`); its first words go to containerd by the fifo `log` in the bundle. For wherryd's own containerd
+API it is a fork of the zygote (`run`). Everything else is the same.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import os
 import sys
 import time
 
-from wherry.linux import namespace, process
+from wherry.linux import namespace, process, unixsocket
+from wherry.shim import protocol
 from wherry.shim.loop import Loop
 from wherry.shim.spawn import CONTROL_FD, MOUNTS_FD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Final, NoReturn
 
 TERMINATING: Final = (1, 2, 15)  # SIGHUP, SIGINT, SIGTERM: containers outlive whoever sends them
@@ -59,15 +62,31 @@ def main(arguments: list[str]) -> NoReturn:
         namespace.setns(MOUNTS_FD, namespace.CLONE_NEWNS)
         os.close(MOUNTS_FD)
         os.set_inheritable(CONTROL_FD, False)
-        serve(*arguments)
+        serve(CONTROL_FD, *arguments)
     except Exception as error:  # noqa: BLE001 (the boundary of the process)
         sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     os._exit(code)
 
 
+def run(arguments: list[str], listener_fd: int, connection: _socket.socket) -> int:
+    """The life of a shim in a fresh fork of the zygote; the exit status for it. `connection` hears of its pid."""
+    os.setsid()
+    unixsocket.send(connection, protocol.pack({"re": 0, "pid": os.getpid()}))
+    connection.close()
+    serve(listener_fd, *arguments)
+    return 0
+
+
 def serve(
-    container_id: str, namespace_name: str, socket_path: str, address: str, ttrpc_address: str, binary: str, debug: str
+    listener_fd: int,
+    container_id: str,
+    namespace_name: str,
+    socket_path: str,
+    address: str,
+    ttrpc_address: str,
+    binary: str,
+    debug: str,
 ) -> None:
     """The life of the shim."""
     import _socket
@@ -87,7 +106,7 @@ def serve(
         loop, namespace=namespace_name, address=address, ttrpc_address=ttrpc_address, binary=binary, complain=log.complain
     )
     service = TaskService(loop, namespace_name, publisher, lambda: is_leaving.append(time.monotonic()))
-    listener = _socket.socket(fileno=CONTROL_FD)
+    listener = _socket.socket(fileno=listener_fd)
     Server(loop, listener, service.handlers(), log.complain, log.called)
     while not is_leaving:
         try:
