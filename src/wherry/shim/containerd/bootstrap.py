@@ -107,7 +107,7 @@ def start(flags: Flags) -> str:
     bundle = os.getcwd()
     group = group_of(bundle) or container_id
     path = flags.values.get("socket") or socket_path(address, namespace, group)
-    if not _answers(path):
+    if not answers(path):
         options = _options_from_stdin()
         os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
         listener = unixsocket.listen(path, unixsocket.SOCK_STREAM)
@@ -159,7 +159,7 @@ def group_of(bundle: str) -> str:
     return next((str(annotations[name]) for name in GROUPS if annotations.get(name)), "")
 
 
-def _answers(path: str) -> bool:
+def answers(path: str) -> bool:
     """Whether a shim listens there; the socket of one that is gone is removed."""
     try:
         unixsocket.connect(path, unixsocket.SOCK_STREAM).close()

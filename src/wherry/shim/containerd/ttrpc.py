@@ -56,6 +56,23 @@ def frame(kind: int, stream: int, payload: bytes) -> bytes:
     return _HEADER.pack(len(payload), stream, kind, 0) + payload
 
 
+def take_frame(received: bytearray) -> tuple[int, int, bytes] | None:
+    """Takes the first frame out of what was received: type, stream, payload; None while it is not whole.
+
+    Raises InvalidArgument for one that is too long: nothing that follows can be told apart any more.
+    """
+    if len(received) < _HEADER.size:
+        return None
+    length, stream, kind, _flags = _HEADER.unpack_from(received)
+    if length > MAX_BYTES:
+        raise errors.InvalidArgument(f"a frame of {length} bytes is longer than {MAX_BYTES}")
+    if len(received) < _HEADER.size + length:
+        return None
+    payload = bytes(received[_HEADER.size : _HEADER.size + length])
+    del received[: _HEADER.size + length]
+    return kind, stream, payload
+
+
 class Call:
     """A request that waits for its answer: `reply` or `fail`, once, at any time."""
 
@@ -130,16 +147,15 @@ class Peer:
         self._take_frames()
 
     def _take_frames(self) -> None:
-        while len(self._in) >= _HEADER.size and self._fd >= 0:
-            length, stream, kind, _flags = _HEADER.unpack_from(self._in)
-            if length > MAX_BYTES:  # nothing that follows can be told apart any more
+        while self._fd >= 0:
+            try:
+                found = take_frame(self._in)
+            except errors.InvalidArgument:
                 self._end()
                 return
-            if len(self._in) < _HEADER.size + length:
+            if found is None:
                 return
-            payload = bytes(self._in[_HEADER.size : _HEADER.size + length])
-            del self._in[: _HEADER.size + length]
-            self._on_frame(self, kind, stream, payload)
+            self._on_frame(self, *found)
 
     def _end(self) -> None:
         self.close()
