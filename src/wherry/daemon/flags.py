@@ -56,6 +56,8 @@ SETTINGS: tuple[Setting, ...] = (
     _done("bridge", "Bridge to attach containers to, or \"none\"", short="b"),
     _done("cgroup-parent", "Parent cgroup for all containers"),
     _done("config-file", "Daemon configuration file", key=""),
+    _done("containerd-address", "Socket of containerd's API, \"\" for none (default: containerd.sock in --exec-root, where the "
+          "extra wherry[containerd] is installed)", key=""),
     _done("data-root", "Root directory of persistent state"),
     _done("debug", "Enable debug mode", "bool", short="D"),
     _done("default-address-pool", "Pools that subnets of networks are taken from", "list", "default-address-pools",
@@ -100,6 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     _done("max-concurrent-downloads", "Downloads at once for each pull", "int", default=3),
     _done("max-concurrent-uploads", "Uploads at once for each push", "int", default=5),
     _done("mtu", "MTU of the default bridge", "int", default=1500),
+    _done("no-docker-api", "Serve containerd's API alone", "bool", ""),
     _done("no-new-privileges", "Set no-new-privileges for new containers", "bool"),
     _done("on-demand", "End when nobody has needed the daemon for a while", "bool", "", hidden=True),
     _done("on-demand-seconds", "How long that while is", "int", "", default=600, hidden=True),

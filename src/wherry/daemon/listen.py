@@ -75,8 +75,7 @@ def _unix(path: str, settings: Settings) -> Listener:
     if not path.startswith("/"):
         path = os.path.abspath(path)
     group = _group(settings, path)
-    _remove_stale(path)
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    make_way(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # The mask makes the socket closed to others from its first moment.
     mask = os.umask(0o777 & ~0o600)
@@ -92,6 +91,12 @@ def _unix(path: str, settings: Settings) -> Listener:
     os.chmod(path, SOCKET_MODE)
     sock.listen(BACKLOG)
     return Listener(f"unix://{path}", sock, None, path)
+
+
+def make_way(path: str) -> None:
+    """Has a socket's folder, and no socket there that nobody listens on. Raises Conflict for one in use."""
+    _remove_stale(path)
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
 
 
 def _group(settings: Settings, path: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -63,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Tls | None
     on_demand_s: int | None
     oom_score_adjust: int
+    docker_api: bool
+    containerd_address: str
+    """Path of the socket of containerd's API; empty: it is not served."""
     environment: dict[str, str]
     engine: EngineOptions
 
@@ -105,8 +109,22 @@ def settings(values: Values, cgroup_driver: str = "cgroupfs") -> Settings:
         on_demand_s=values.get("on-demand-seconds", 600) if values.get("on-demand") else None,
         oom_score_adjust=values.get("oom-score-adjust", 0),
         environment=proxies,
+        docker_api=not values.get("no-docker-api"),
+        containerd_address=_containerd_address(values, places),
         engine=_engine(values, places, cgroup_driver),
     )
+
+
+def _containerd_address(values: Values, places: Places) -> str:
+    """As asked for; else beside our other sockets where the libraries are installed. Raises InvalidArgument."""
+    address = values.get("containerd-address")
+    if address is None:
+        installed = all(find_spec(name) for name in ("grpc", "google"))
+        address = f"{_absolute(values, 'exec-root', places.run_folder)}/containerd.sock" if installed else ""
+    if not address and values.get("no-docker-api"):
+        raise InvalidArgument("--no-docker-api leaves nothing to serve: containerd's API has no address",
+                              hint="pip install 'wherry[containerd]', or give --containerd-address")
+    return os.path.abspath(str(address).removeprefix("unix://")) if address else ""
 
 
 def _engine(values: Values, places: Places, cgroup_driver: str) -> EngineOptions:

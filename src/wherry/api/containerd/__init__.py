@@ -1,0 +1,1 @@
+"""containerd's gRPC API: one module per service, a list of them, and the server."""

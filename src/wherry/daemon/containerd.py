@@ -1,0 +1,96 @@
+"""containerd's API beside Docker's, or alone: what it stands on, and its server.
+
+gRPC and the messages take 40 MB and a tenth of a second, so they are imported here, when the API is served.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+from wherry.daemon import listen
+from wherry.engine.pool import Pool
+from wherry.proto import require
+from wherry.record import Record
+from wherry.shim.client import Zygote
+from wherry.store.root import DataRoot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wherry.api.containerd.rooms import Rooms
+    from wherry.api.containerd.server import Server
+    from wherry.engine.compose import Engine
+    from wherry.engine.options import EngineOptions
+
+log = logging.getLogger("wherry.daemon")
+
+
+class Ground(Record):
+    """What containerd's side needs of the daemon: threads, the zygote that starts shims, and its places."""
+
+    pool: Pool
+    zygote: Zygote
+    data_folder: str
+    run_folder: str
+
+
+def shared(engine: Engine) -> Ground:
+    """The engine's own, for both APIs in one daemon."""
+    return Ground(pool=engine.pool, zygote=engine.zygote, **_folders(engine.options))
+
+
+@asynccontextmanager
+async def alone(options: EngineOptions) -> AsyncIterator[Ground]:
+    """The same without an engine. Raises Unavailable when another daemon uses the data root."""
+    async with AsyncExitStack() as stack:
+        pool = Pool()
+        stack.callback(pool.close)
+        root = await pool.run(DataRoot.open, options.data_root)
+        stack.callback(root.close)
+        os.makedirs(options.run_folder, mode=0o700, exist_ok=True)
+        zygote = await Zygote.start(options.run_folder)
+        stack.push_async_callback(zygote.close)
+        yield Ground(pool=pool, zygote=zygote, **_folders(options))
+
+
+class ContainerdApi:
+    """The API while it is served. Use `open`."""
+
+    def __init__(self, rooms: Rooms, server: Server, path: str) -> None:
+        self._rooms = rooms
+        self._server = server
+        self._path = path
+
+    @classmethod
+    async def open(cls, ground: Ground, path: str) -> Self:
+        """Serves on a Unix socket. Raises Unsupported where the libraries are missing, Conflict for a socket in use, OSError."""
+        require()
+        from wherry.api.containerd.rooms import Rooms
+        from wherry.api.containerd.server import Server
+        from wherry.api.containerd.services import services
+
+        listen.make_way(path)
+        async with AsyncExitStack() as undo:
+            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.run_folder, ground.pool, ground.zygote)
+            undo.callback(rooms.close)
+            server = Server(services(rooms))
+            await server.listen(path)
+            undo.pop_all()
+        log.info("containerd's API listens on %s", path)
+        return cls(rooms, server, path)
+
+    async def close(self, seconds: float) -> None:
+        """Ends the calls under way, after some seconds by force, then the rooms."""
+        await self._server.close(seconds)
+        self._rooms.close()
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass  # gRPC has removed it
+
+
+def _folders(options: EngineOptions) -> dict[str, str]:
+    return {"data_folder": f"{options.data_root}/containerd", "run_folder": f"{options.run_folder}/containerd"}

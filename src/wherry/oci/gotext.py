@@ -1,0 +1,74 @@
+"""Text between quotes as Go's programs write and read it, since the messages and filters of the family are made with it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_SHORT: Final = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", "\\": "\\"}
+_LONG: Final = {short: char for char, short in _SHORT.items()}
+_DIGITS: Final = {"x": 2, "u": 4, "U": 8}
+
+
+def quote(text: str) -> str:
+    """`text` as `%q` prints it (strconv.Quote)."""
+    return '"' + "".join(_escaped(char) for char in text) + '"'
+
+
+def unquote(text: str) -> str:
+    """What a Go string literal between double quotes means (strconv.Unquote). Raises ValueError."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        raise ValueError("invalid syntax")
+    found, rest = bytearray(), text[1:-1]
+    while rest:
+        char, rest = rest[0], rest[1:]
+        if char in '"\n':
+            raise ValueError("invalid syntax")
+        if char == "\\":
+            meant, rest = _meant(rest)
+            found += meant
+        else:
+            found += char.encode()
+    return found.decode("utf-8", "replace")
+
+
+def _escaped(char: str) -> str:
+    if char == '"':
+        return '\\"'
+    if char in _SHORT:
+        return "\\" + _SHORT[char]
+    if char.isprintable():
+        return char
+    number = ord(char)
+    return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def _meant(rest: str) -> tuple[bytes, str]:
+    """The bytes of the escape that begins after a backslash, and what follows it."""
+    kind = rest[:1]
+    if kind in _LONG or kind == '"':
+        return _LONG.get(kind, kind).encode(), rest[1:]
+    if kind in _DIGITS:
+        end = 1 + _DIGITS[kind]
+        number = _number(rest[1:end], _DIGITS[kind], 16)
+        return (bytes((number,)) if kind == "x" else _character(number)), rest[end:]
+    number = _number(rest[:3], 3, 8)
+    if number > 0xFF:
+        raise ValueError("invalid syntax")
+    return bytes((number,)), rest[3:]
+
+
+def _number(digits: str, length: int, base: int) -> int:
+    if len(digits) != length or not digits.isalnum() or not digits.isascii():
+        raise ValueError("invalid syntax")
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise ValueError("invalid syntax") from None
+
+
+def _character(number: int) -> bytes:
+    if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+        raise ValueError("invalid syntax")
+    return chr(number).encode()
