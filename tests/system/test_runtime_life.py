@@ -424,12 +424,12 @@ def test_hooks_run_in_their_order_with_the_state_on_standard_input(box: Box) -> 
 
     assert box.run("true", change=change)[0] == 0
     assert log.read_text().split() == ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
-    assert json.loads(Path(f"{log}.createRuntime").read_text())["status"] == "creating"
+    assert json.loads(Path(f"{log}.createRuntime").read_text())["status"] == "created"
     assert json.loads(Path(f"{log}.poststop").read_text())["status"] == "stopped"
 
 
 def test_a_failing_hook_ends_the_creation(box: Box) -> None:
-    with pytest.raises(Exception, match="error running createRuntime hook #0: exit status 3"):
+    with pytest.raises(Exception, match=r"error running createRuntime hook #0: .*exit status 3"):
         box.run("true", change=lambda document: document.update(hooks={"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "exit 3"]}]}))
     assert os.listdir(box.root) == []
 

@@ -59,6 +59,11 @@ def reap(pidfd: int, block: bool = True) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
+def describe_end(code: int) -> str:
+    """What `reap` returned, as Go words it: «exit status 1», «signal: killed»."""
+    return f"exit status {code}" if code < 128 else f"signal: {(_signal.strsignal(code - 128) or str(code - 128)).lower()}"
+
+
 def set_child_subreaper(on: bool = True) -> None:
     """Orphans below this process become its children instead of init's. prctl(2)."""
     syscall.call("prctl", f"PR_SET_CHILD_SUBREAPER {on}", PR_SET_CHILD_SUBREAPER, int(on))
@@ -118,6 +123,15 @@ def is_alive(pid: int, started: int) -> bool:
     except ProcessLookupError:
         return False
     return int(fields[19]) == started and fields[0] not in ("Z", "X")
+
+
+def pid_inside(pid: int) -> int:
+    """The pid by which a process is known in its own pid namespace. proc_pid_status(5), «NSpid»."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return pid
 
 
 def _stat_fields(pid: str) -> list[str]:

@@ -149,11 +149,11 @@ class Mount(Record):
 
 
 class Hook(Record):
-    """A program of the host that runs at a point of the container's life. `timeout` in seconds, None: no limit."""
+    """A program that runs at a point of the container's life. `timeout` in seconds, None: no limit; `env` None: not given."""
 
     path: str
     args: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] | None = None
     timeout: int | None = None
 
 
@@ -415,7 +415,8 @@ def _hooks(section: _Section | None) -> Hooks:
         return Hooks()
 
     def some(name: str) -> tuple[Hook, ...]:
-        return tuple(Hook(path=item.text("path"), args=item.texts("args"), env=item.texts("env"), timeout=item.number("timeout"))
+        return tuple(Hook(path=item.text("path"), args=item.texts("args"), timeout=item.number("timeout"),
+                          env=None if item.document.get("env") is None else item.texts("env"))
                      for item in section.sections(name))
 
     return Hooks(

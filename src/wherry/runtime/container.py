@@ -76,13 +76,15 @@ class CreateRequest(Record):
 class ExecRequest(Record):
     """What is asked of `execute`: the process (runtime-spec «Process»), its descriptors or a terminal, and where it goes.
 
-    `process.terminal` and `console` mean the same; either gives a terminal whose master is `Process.console`.
+    `process.terminal` and `console` mean the same; either gives a terminal whose master is `Process.console`. `program` is the
+    file to execute where it is not the first of the arguments.
     `cgroups` are (controller, folder below the container's cgroup); controller «»: for all of them. `ignore_paused` lets it be
     made in a paused container.
     `mode` as with `CreateRequest`: «cold» goes through the last hop, because the caller's interpreter is the host's own file.
     """
 
     process: ProcessConfig
+    program: str = ""
     stdio: tuple[int, int, int] | None = None
     console: bool = False
     pid_file: str = ""
@@ -208,14 +210,16 @@ def kill(container: Container, number: int, everyone: bool = False) -> None:
     do(container, number, everyone)
 
 
-def delete(container: Container, force: bool = False) -> None:
+def delete(container: Container, force: bool = False) -> tuple[str, ...]:
     """Removes a stopped container: its cgroups, its state; runs the poststop hooks. `force` kills it first.
+
+    Returns what went wrong with hooks: all of them are run, and none of them keeps the container.
 
     Conflict when it still runs. The init must have been reaped by its parent or be a zombie.
     """
     from wherry.runtime.delete import delete as do
 
-    do(container, force)
+    return do(container, force)
 
 
 def delete_ruin(root: str, container_id: str) -> None:

@@ -295,7 +295,8 @@ def _fork(
         if cgroup_fd is not None:
             fds.append(cgroup_fd)
     connection, other = unixsocket.pair()
-    now = State(id=request.id, status="creating", pid=0, bundle=bundle, annotations=config.annotations)
+    # What hooks are told: they run after what the specification calls creating (its lifecycle's step 2).
+    now = State(id=request.id, status="created", pid=0, bundle=bundle, annotations=config.annotations)
     try:
         pid, pidfd = _clone(plan, connection, other, fds, -1 if cgroup_fd is None else cgroup_fd, now)
     except BaseException:
@@ -322,7 +323,7 @@ def _fork(
     if plan.pid_namespace >= 0:
         _follow(init, request, saved)
     if plan.fifo_fd < 0:
-        init.on_started = lambda: _started(request, config, told)
+        init.on_started = lambda: _started(request, config, init, told)
     elif plan.pid_namespace < 0:
         start(init)  # into the last hop, where it waits on the fifo
     if request.pid_file:
@@ -374,13 +375,17 @@ def _run_hooks(config: Config, init: Init, told: State) -> None:
     channel.tell_init(init.channel, channel.HOOKS_RAN)
 
 
-def _started(request: CreateRequest, config: Config, told: State) -> None:
-    """Exec has happened (warm): the state says so, and the poststart hooks run."""
+def _started(request: CreateRequest, config: Config, init: Init, told: State) -> None:
+    """Exec has happened (warm): the state says so, and the poststart hooks run. When one fails, the container is stopped."""
     os.unlink(state.folder(request.root, request.id) + "/waiting")
     if config.hooks.poststart:
         from wherry.runtime.hooks import run_hooks
 
-        run_hooks("poststart", config.hooks.poststart, told.replace(status="running"))
+        try:
+            run_hooks("poststart", config.hooks.poststart, told.replace(status="running"))
+        except StartFailed:
+            process.pidfd_send_signal(init.pidfd, 9)
+            raise
 
 
 def _clone(

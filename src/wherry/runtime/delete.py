@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from wherry.runtime.container import Container
 
 
-def delete(container: Container, force: bool) -> None:
+def delete(container: Container, force: bool) -> tuple[str, ...]:
     """See `container.delete`."""
     saved = container.saved
     group = cgroup.manager(saved.cgroup_path, saved.cgroup_driver)
@@ -20,18 +20,19 @@ def delete(container: Container, force: bool) -> None:
         now = state.status(container.root, saved)
         if not force and now != "created":
             raise Conflict(f"cannot delete container {container.id} that is not stopped: {now}")
-        _end(saved, group)
+        end(saved, group)
     elif "pid" not in saved.namespaces or saved.joins_pids:
         # Without a pid namespace of its own the container's other processes outlive its init.
         group.kill(9)
     group.remove()
     state.remove(container.root, container.id)
-    if saved.poststop:
-        from wherry.oci.runtime import State
-        from wherry.runtime.hooks import run_hooks
+    if not saved.poststop:
+        return ()
+    from wherry.oci.runtime import State
+    from wherry.runtime.hooks import run_every_hook
 
-        run_hooks("poststop", saved.poststop, State(
-            id=saved.id, status="stopped", pid=0, bundle=saved.bundle, annotations=saved.annotations))
+    return run_every_hook("poststop", saved.poststop, State(
+        id=saved.id, status="stopped", pid=0, bundle=saved.bundle, annotations=saved.annotations))
 
 
 def delete_ruin(root: str, container_id: str) -> None:
@@ -47,7 +48,7 @@ def delete_ruin(root: str, container_id: str) -> None:
     state.remove(root, container_id)
 
 
-def _end(saved: state.Saved, group: Manager) -> None:
+def end(saved: state.Saved, group: Manager) -> None:
     """Kills everybody inside and waits for the init's end; it is a zombie then, or reaped by its parent."""
     import select
 

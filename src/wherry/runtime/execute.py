@@ -116,7 +116,7 @@ def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
         terminal=request.console or given.terminal, console_size=given.console_size, stdio=request.stdio,
         preserve_fds=request.preserve_fds, apparmor_profile=given.apparmor_profile or saved.apparmor_profile,
         selinux_label=given.selinux_label or saved.selinux_label, seccomp=_load_filter(container),
-        scheduling=_plan_scheduling(given, saved.personality))
+        scheduling=_plan_scheduling(given, saved.personality), program=request.program)
 
 
 def _plan_scheduling(given: Given, personality: int | None) -> Scheduling | None:

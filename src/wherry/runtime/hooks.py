@@ -1,91 +1,142 @@
-"""Hooks: programs of the host that run at points of a container's life, with its state on their standard input.
+"""Hooks: programs that run at points of a container's life, with its state on their standard input.
 
-runtime-spec, «POSIX-platform Hooks».
+runtime-spec, «POSIX-platform Hooks». Those of the host are children of whoever runs them; a startContainer hook is a program of
+the container, and runs as its user, with its rights and in its cgroups: who makes such a process says how (`Launch`).
 """
 
 from __future__ import annotations
 
 import os
+import select  # with this module, before a container is entered: in there nothing is imported
 
-from wherry.errors import WherryError
 from wherry.linux import process
 from wherry.oci import jsontext
+from wherry.runtime.container import StartFailed
+from wherry.runtime.lookup import merge_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
+
     from wherry.oci.runtime import Hook, State
 
+    # Starts a hook with these three descriptors; returns its pidfd, whose process is the caller's child. OSError, StartFailed.
+    Launch = Callable[[Hook, tuple[int, int, int]], int]
 
-class HookFailed(WherryError):
-    """A hook ended with a status other than 0, or took too long."""
+_TOLD = 4096  # bytes of a hook's output in a message
 
 
-def run_hooks(name: str, hooks: tuple[Hook, ...], state: State) -> None:
-    """Runs the hooks of one point in order. HookFailed from the first that fails; the others are not run then."""
-    if not hooks:
-        return
-    document = jsontext.dumps(state.to_json()).encode()
+class HookFailed(StartFailed):
+    """A hook could not be run, ended with a status other than 0, or took too long."""
+
+
+def run_hooks(name: str, hooks: tuple[Hook, ...], state: State, launch: Launch | None = None) -> None:
+    """Runs the hooks of one point in order. HookFailed from the first that fails; the others are not run then.
+
+    Without `launch` they are programs of the host that begin in the bundle, with the caller's environment where they name none.
+    """
+    launch = launch or host_launcher(os.environ, state.bundle)
     for number, hook in enumerate(hooks):
-        _run(f"error running {name} hook #{number}", hook, document, state.bundle)
-
-
-def _run(place: str, hook: Hook, document: bytes, folder: str) -> None:
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    errors_fd = os.memfd_create("hook", os.MFD_CLOEXEC)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(hook, reader, null, errors_fd, folder)
-        pidfd = process.pidfd_open(pid)
         try:
-            os.close(reader)
-            reader = -1
-            try:
-                os.write(writer, document)
-            except BrokenPipeError:
-                pass  # it does not want to know
+            _run(hook, state, launch)
+        except OSError as error:
+            reason = f"fork/exec {hook.path}: {(error.strerror or '').lower()}"
+            raise HookFailed(_where(name, number) + reason) from error
+        except StartFailed as failed:
+            raise HookFailed(_where(name, number) + failed.message) from failed
+
+
+def run_every_hook(name: str, hooks: tuple[Hook, ...], state: State) -> tuple[str, ...]:
+    """Runs all hooks of one point, also after one has failed; returns what went wrong."""
+    failures = []
+    launch = host_launcher(os.environ, state.bundle)
+    for number, hook in enumerate(hooks):
+        try:
+            _run(hook, state, launch)
+        except OSError as error:
+            failures.append(f"{_where(name, number)}fork/exec {hook.path}: {(error.strerror or '').lower()}")
+        except StartFailed as failed:
+            failures.append(_where(name, number) + failed.message)
+    return tuple(failures)
+
+
+def host_launcher(environment: Mapping[str, str], folder: str) -> Launch:
+    """Runs hooks as children of this process, in `folder` ("": where it is), with `environment` where they name none."""
+
+    def launch(hook: Hook, stdio: tuple[int, int, int]) -> int:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(hook, stdio, environment if hook.env is None else merge_environment(hook.env), folder, writer)
             os.close(writer)
             writer = -1
-            if not _wait(pidfd, hook.timeout):
+            pidfd = process.pidfd_open(pid)
+            if code := os.read(reader, 4):  # nothing: exec has happened
+                process.reap(pidfd)
+                os.close(pidfd)
+                number = int.from_bytes(code, "little")
+                raise OSError(number, os.strerror(number), hook.path)
+            return pidfd
+        finally:
+            for fd in (reader, writer):
+                if fd >= 0:
+                    os.close(fd)
+
+    return launch
+
+
+def _where(name: str, number: int) -> str:
+    """How a failure begins: as runc 1.2 says it, which names the kind, and as runc 1.1 does; callers look for either."""
+    start = "" if name.startswith("post") else "unable to start container process: error during container init: "
+    return f"{start}error running {name} hook #{number}: error running hook #{number}: "
+
+
+def _run(hook: Hook, state: State, launch: Launch) -> None:
+    """Runs one hook to its end. StartFailed with how it ended, when that was not well."""
+    fds = tuple(os.memfd_create("hook", os.MFD_CLOEXEC) for _ in range(3))
+    told, output, errors = fds
+    try:
+        os.write(told, jsontext.dumps(state.to_json()).encode())
+        os.lseek(told, 0, os.SEEK_SET)
+        pidfd = launch(hook, (told, output, errors))
+        try:
+            if not _has_ended(pidfd, hook.timeout):
                 process.pidfd_send_signal(pidfd, 9)
                 process.reap(pidfd)
-                raise HookFailed(f"{place}: hook timed out after {hook.timeout} seconds")
-            code = process.reap(pidfd)
+                raise StartFailed(f"hook ran past specified timeout of {hook.timeout:.1f}s")
+            code = process.reap(pidfd) or 0
         finally:
             os.close(pidfd)
         if code:
-            told = os.pread(errors_fd, 4096, 0).decode(errors="replace")
-            status = f"exit status {code}" if code < 128 else f"signal {code - 128}"
-            raise HookFailed(f"{place}: {status}, stdout: , stderr: {told}")
+            said = ", ".join(f"{what}: {os.pread(fd, _TOLD, 0).decode(errors='replace')}"
+                             for what, fd in (("stdout", output), ("stderr", errors)))
+            raise StartFailed(f"{process.describe_end(code)}, {said}")
     finally:
-        for fd in (reader, writer, errors_fd, null):
-            if fd >= 0:
-                os.close(fd)
+        for fd in fds:
+            os.close(fd)
 
 
-def _become(hook: Hook, reader: int, null: int, errors_fd: int, folder: str) -> None:
-    try:
-        os.dup2(reader, 0)
-        os.dup2(null, 1)
-        os.dup2(errors_fd, 2)
-        process.close_on_exec_from(3)
-        process.reset_signals()
-        try:
-            os.chdir(folder)
-        except OSError:
-            pass  # a createContainer hook still sees the bundle, a startContainer hook does not
-        environment = dict(entry.partition("=")[::2] for entry in hook.env)
-        os.execve(hook.path, list(hook.args) or [hook.path], environment)
-    except OSError as error:
-        os.write(2, f"exec {hook.path}: {(error.strerror or '').lower()}".encode())
-    finally:
-        os._exit(127)
-
-
-def _wait(pidfd: int, timeout_s: int | None) -> bool:
-    import select
-
+def _has_ended(pidfd: int, timeout_s: int | None) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+
+
+def _become(hook: Hook, stdio: tuple[int, int, int], environment: Mapping[str, str], folder: str, writer: int) -> NoReturn:
+    """In the child: the hook; the number of an error goes to `writer`."""
+    try:
+        for number, fd in enumerate(stdio):
+            os.dup2(fd, number)
+        process.close_on_exec_from(3)
+        process.reset_signals()
+        try:
+            os.chdir(folder or ".")
+        except OSError:
+            pass  # the bundle may be gone by now, or out of reach for the root of a user namespace
+        os.execve(hook.path, list(hook.args) or [hook.path], environment)
+    except OSError as error:
+        os.write(writer, (error.errno or 0).to_bytes(4, "little"))
+    finally:
+        os._exit(127)

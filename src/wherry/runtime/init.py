@@ -43,7 +43,7 @@ _START = "unable to start container process: "
 
 
 class ProgramPlan(Record):
-    """What is executed in the end, by an init or by a further process."""
+    """What is executed in the end, by an init or by a further process: `program`, or the first of the arguments."""
 
     args: tuple[str, ...]
     env: tuple[str, ...]
@@ -57,6 +57,7 @@ class ProgramPlan(Record):
     selinux_label: str
     seccomp: Program | None
     scheduling: Scheduling | None = None
+    program: str = ""
 
 
 class InitPlan(Record):
@@ -175,9 +176,10 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
             hop.fork_and_execute(plan.program, executable, environment, connection.fileno(), plan.fifo_fd)
         hop.wait_and_execute(plan.program, executable, environment, plan.fifo_fd)
     if plan.hooks.start_container:
-        from wherry.runtime.hooks import run_hooks
+        from wherry.runtime.hooks import host_launcher, run_hooks
 
-        run_hooks("startContainer", plan.hooks.start_container, state.replace(status="created", pid=os.getpid()))
+        # This process is the container's user by now, and so are its children.
+        run_hooks("startContainer", plan.hooks.start_container, state.replace(pid=os.getpid()), host_launcher(environment, ""))
     execute_plan(plan.program, executable, environment)
 
 
@@ -219,7 +221,7 @@ def become(plan: ProgramPlan, label: int = -1) -> tuple[str, dict[str, str]]:
     environment = lookup.merge_environment(plan.env)
     if not environment.get("HOME"):
         environment["HOME"] = lookup.home_of(plan.credentials.uid)
-    return lookup.find_program(plan.args[0], environment), environment
+    return lookup.find_program(plan.program or plan.args[0], environment), environment
 
 
 def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:

@@ -7,10 +7,11 @@ import os
 
 from wherry.errors import Conflict
 from wherry.runtime import state
+from wherry.runtime.container import ExecRequest, StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.oci.runtime import State
+    from wherry.oci.runtime import Hook, State
     from wherry.runtime.container import Container
     from wherry.runtime.state import Saved
 
@@ -29,7 +30,7 @@ def start(container: Container) -> None:
     if now != "created":
         raise Conflict("cannot start an already running container")
     if saved.start_container:
-        _run_inside(saved)
+        _run_inside(container)
     try:
         fd = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -43,7 +44,11 @@ def start(container: Container) -> None:
     if saved.poststart:
         from wherry.runtime.hooks import run_hooks
 
-        run_hooks("poststart", saved.poststart, _spec_state(saved, "running"))
+        try:
+            run_hooks("poststart", saved.poststart, _spec_state(saved, "running"))
+        except StartFailed:
+            _stop(saved)
+            raise
 
 
 def _spec_state(saved: Saved, status: str) -> State:
@@ -52,36 +57,34 @@ def _spec_state(saved: Saved, status: str) -> State:
     return Document(id=saved.id, status=status, pid=saved.pid, bundle=saved.bundle, annotations=saved.annotations)
 
 
-def _run_inside(saved: Saved) -> None:
-    """The startContainer hooks, in the container's namespaces (but the pid namespace, where our interpreter has no business)."""
-    from wherry.linux import namespace, process, unixsocket
-    from wherry.runtime import channel
-    from wherry.runtime.execute import guard
-    from wherry.runtime.hooks import HookFailed, run_hooks
-    from wherry.runtime.init import forbid_imports
+def _run_inside(container: Container) -> None:
+    """The startContainer hooks: further processes of the container, as its program will be. When one fails, it is stopped."""
+    from wherry.linux import process
+    from wherry.runtime.create import read_config
+    from wherry.runtime.execute import execute
+    from wherry.runtime.hooks import run_hooks
 
-    connection, other = unixsocket.pair()
-    init_fd = process.pidfd_open(saved.pid)
-    flags = sum(namespace.FLAGS[name] for name in saved.namespaces if name != "pid")
+    saved = container.saved
+    own = read_config(saved.bundle).process
+    assert own is not None
 
-    def live() -> None:
-        connection.close()
-        forbid_imports()
-        process.set_dumpable(False)
-        namespace.setns(init_fd, flags)
-        run_hooks("startContainer", saved.start_container, _spec_state(saved, "created"))
-        os._exit(0)
+    def launch(hook: Hook, stdio: tuple[int, int, int]) -> int:
+        request = ExecRequest(
+            process=own.replace(args=hook.args or (hook.path,), env=own.env if hook.env is None else hook.env, terminal=False),
+            program=hook.path, stdio=stdio, mode="cold")
+        return execute(container, request).pidfd
 
-    child, child_fd = namespace.clone3(0)
-    if child == 0:
-        guard(live, other)
-    other.close()
     try:
-        data, _ = channel.receive(connection)
-        process.reap(child_fd)
-        if data:
-            raise HookFailed(channel.failure(data).message)
-    finally:
-        connection.close()
-        os.close(init_fd)
-        os.close(child_fd)
+        told = _spec_state(saved, "created").replace(pid=process.pid_inside(saved.pid))
+        run_hooks("startContainer", saved.start_container, told, launch)
+    except StartFailed:
+        _stop(saved)
+        raise
+
+
+def _stop(saved: Saved) -> None:
+    """Ends a container that a hook did not want to run; it is there to be deleted."""
+    from wherry.linux import cgroup
+    from wherry.runtime.delete import end
+
+    end(saved, cgroup.manager(saved.cgroup_path, saved.cgroup_driver))

@@ -91,7 +91,8 @@ class Saved(Record):
             values["capabilities"] = tuple(values["capabilities"])
         for name in _HOOKS:
             values[name] = tuple(
-                Hook(path=hook["path"], args=tuple(hook["args"]), env=tuple(hook["env"]), timeout=hook["timeout"])
+                Hook(path=hook["path"], args=tuple(hook["args"]), timeout=hook["timeout"],
+                     env=None if hook["env"] is None else tuple(hook["env"]))
                 for hook in values.get(name, ()))
         try:
             return cls(**values)

@@ -132,6 +132,8 @@ def _sysctls(config: Config) -> None:
 
 def _hooks(config: Config) -> None:
     for name, hooks in config.hooks.as_dict().items():
+        first, *others = name.split("_")
+        name = first + "".join(word.title() for word in others)
         for hook in hooks:
             if not hook.path.startswith("/"):
                 raise InvalidArgument(f'hook {name}: path "{hook.path}" must be absolute')

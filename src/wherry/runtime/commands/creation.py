@@ -54,8 +54,8 @@ def load_config(context: Context) -> tuple[str, Config]:
 
 
 def listen_fds() -> int:
-    """How many descriptors systemd handed over, sd_listen_fds(3): those that were meant for this very process."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+    """How many descriptors systemd handed over, sd_listen_fds(3): those for this process, or for nobody in particular."""
+    if os.environ.get("LISTEN_PID") not in (None, str(os.getpid())):
         return 0
     text = os.environ.get("LISTEN_FDS", "")
     return int(text) if text.isdigit() else 0

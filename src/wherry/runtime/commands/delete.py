@@ -25,5 +25,6 @@ def run(context: Context) -> int:
             container.delete_ruin(context.root, context.arguments[0])
             return 0
         raise
-    container.delete(found, force=context.flags["force"])
+    for failure in container.delete(found, force=context.flags["force"]):
+        context.log.write("warning", failure)
     return 0

@@ -35,14 +35,9 @@ def run(context: Context) -> int:
         except BaseException:
             container.delete(found, force=True)
             raise
-        finally:
-            if context.flags["pid-file"] and not detached:
-                try:
-                    os.unlink(context.flags["pid-file"])
-                except FileNotFoundError:
-                    pass
     if not detached and not context.flags["keep"]:
-        container.delete(found)
+        for failure in container.delete(found):
+            context.log.write("warning", failure)
     return code
 
 
