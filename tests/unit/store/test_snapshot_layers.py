@@ -19,7 +19,7 @@ from wherry.store.compression import gzip_writer
 from wherry.store.snapshots.apply import apply_layer
 from wherry.store.snapshots.compare import compare
 from wherry.store.snapshots.model import Mount
-from wherry.store.snapshots.mounting import mounted, split_layers
+from wherry.store.snapshots.mounting import Mounted, split_layers
 from wherry.store.tarheader import Entry, write_header
 from wherry.store.tarread import TarReader
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_applied(tmp_path: Path) -> None:
         apply_layer(io.BytesIO(gzipped(tar(("f", b"x" * 10_000)))[:-20]), bind(tmp_path))
     with pytest.raises(OSError, match="Read-only file system"):
         apply_layer(io.BytesIO(tar()), bind(tmp_path, "ro"))
-    with pytest.raises(Unsupported, match="2 mounts"), mounted([*bind(tmp_path), *bind(tmp_path)]):
+    with pytest.raises(Unsupported, match="2 mounts"), Mounted([*bind(tmp_path), *bind(tmp_path)]):
         pass
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
-from wherry.errors import InvalidArgument, WherryError
+from wherry.errors import WherryError
 from wherry.linux import mount
-from wherry.oci.runtime import Mount
-from wherry.runtime.mountplan import plan_mount
+from wherry.store.snapshots.model import Mount
+from wherry.store.snapshots.mounting import detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,29 +46,12 @@ def unmount(target: str) -> None:
 
 
 def _mount(one: Mapping[str, Any], target: str) -> None:
-    if one["target"].strip("/"):
-        raise InvalidArgument(f"mount target {one['target']!r}: only the root itself can be mounted")
-    step = plan_mount(Mount(destination="/", source=one["source"], type=one["type"], options=tuple(one["options"])), "/")
-    if step.kind == "bind":
-        tree = mount.open_tree(step.source, recursive=step.recursive)
+    tree = detached(Mount(type=one["type"], source=one["source"], target=one["target"], options=tuple(one["options"])))
+    try:
+        fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            mount.mount_setattr(tree, *step.attributes)
-            _move(tree, target)
+            mount.move_mount(tree, fd)
         finally:
-            os.close(tree)
-        return
-    text = ",".join(key if value is None else f"{key}={value}" for key, value in step.data)
-    mount.mount(step.source or step.fstype, target, step.fstype, 0, text)
-    made = mount.open_tree(target, recursive=False, clone=False)
-    try:
-        mount.mount_setattr(made, *step.attributes)
+            os.close(fd)
     finally:
-        os.close(made)
-
-
-def _move(tree: int, target: str) -> None:
-    fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        mount.move_mount(tree, fd)
-    finally:
-        os.close(fd)
+        os.close(tree)

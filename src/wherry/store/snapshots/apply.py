@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from wherry.record import Record
 from wherry.store.compression import decompress
-from wherry.store.snapshots.mounting import mounted, option
+from wherry.store.snapshots.mounting import Mounted, option
 from wherry.store.tarread import TarReader
 from wherry.store.unpack import Unpacker
 
@@ -58,5 +58,5 @@ def _target(mounts: Sequence[Mount]) -> Iterator[tuple[str | int, bool]]:
         if upper or one.type == "bind":
             yield upper or one.source, bool(upper)
             return
-    with mounted(mounts) as fd:
+    with Mounted(mounts) as fd:
         yield fd, False

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
-from contextlib import contextmanager
 
 from wherry.errors import InvalidArgument, Unsupported
 from wherry.linux import mount as kernel
@@ -17,7 +15,7 @@ from wherry.linux import mountwords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from wherry.store.snapshots.model import Mount
 
@@ -25,16 +23,23 @@ _MAX_STRING = 255  # bytes of a string in fsconfig(2)
 _NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 
 
-@contextmanager
-def mounted(mounts: Sequence[Mount]) -> Iterator[int]:
-    """A descriptor of the tree that the mounts make, for the length of the block. Raises OSError, Unsupported."""
-    if len(mounts) != 1:
-        raise Unsupported(f"{len(mounts)} mounts for one tree are not supported")
-    fd = detached(mounts[0])
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+class Mounted:
+    """The tree that mounts make, for the length of a `with` block, which gets a descriptor of it."""
+
+    def __init__(self, mounts: Sequence[Mount]) -> None:
+        """Raises Unsupported for anything but one mount."""
+        if len(mounts) != 1:
+            raise Unsupported(f"{len(mounts)} mounts for one tree are not supported")
+        self._one = mounts[0]
+        self._fd = -1
+
+    def __enter__(self) -> int:
+        """Mounts it. Raises OSError, InvalidArgument."""
+        self._fd = detached(self._one)
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
 
 
 def detached(one: Mount) -> int:
@@ -105,6 +110,8 @@ def _overlay(source: str, data: Sequence[str]) -> int:
 
 
 def _by_name(source: str, kind: str, data: Sequence[str]) -> int:
+    import tempfile
+
     place = tempfile.mkdtemp(prefix="wherry-mount-")
     try:
         kernel.mount(source or None, place, kind, 0, ",".join(data))
