@@ -23,7 +23,7 @@ from wherry.engine.container import Container
 from wherry.engine.merge import merged
 from wherry.engine.model import ContainerConfig
 from wherry.engine.options import check_cgroup_parent
-from wherry.engine.records import Record, timestamp
+from wherry.engine.records import Record, completed, timestamp
 from wherry.engine.spec.check import check_create
 from wherry.engine.spec.defaults import adapt
 from wherry.engine.spec.limits import supported
@@ -109,8 +109,8 @@ class Creator:
         try:
             made = await self._volumes.create(points)
             try:
-                record = replace(record, mount_points=made)
-                await self._pool.run(self._write, record, host, chain_id)
+                record = replace(record, mount_points={place: replace(one, copy_data=False) for place, one in made.items()})
+                await self._pool.run(self._write, record, host, chain_id, made)
             except BaseException:
                 await self._volumes.discard(made)
                 raise
@@ -118,6 +118,7 @@ class Creator:
             self._containers.release(name)
             raise
         self._afterwards.later(lambda: self._prepare(chain_id))
+        record = completed(record, host, self._records.place(container_id))
         container = Container(record, host, f"{self._run_folder}/{container_id}")
         self._containers.add(container)
         self._events.publish("container", "create", container.id, container.attributes())
@@ -130,10 +131,10 @@ class Creator:
         except NotFound:
             pass  # the image was removed meanwhile
 
-    def _write(self, record: Record, host: HostConfig, chain_id: str) -> None:
+    def _write(self, record: Record, host: HostConfig, chain_id: str, points: MountPoints) -> None:
         self._layers.create(record.id, chain_id)
         try:
-            self._volumes.copy_up(record)
+            self._volumes.copy_up(record.id, points)
             self._records.create(record, host)
         except BaseException:
             self._layers.remove(record.id)
@@ -167,13 +168,11 @@ class Creator:
 
     def _record(self, container_id: str, config: ContainerConfig, host: HostConfig, image: Image | None) -> Record:
         command = (*(config.entrypoint or ()), *(config.cmd or ()))
-        place = self._records.place(container_id)
         hostname = config.hostname
         if not hostname and host.uts_mode != "host":
             hostname = os.uname().nodename if host.network_mode == "host" else container_id[:12]
         if host.network_mode.startswith("container:"):
             hostname = config.hostname  # the other container's, which is looked for at each start
-        logs = host.log_config.type == "json-file"
         return Record(
             id=container_id,
             created=timestamp(time.time_ns()),
@@ -181,10 +180,6 @@ class Creator:
             args=command[1:],
             config=replace(config, hostname=hostname),
             image=image.id if image else "",
-            hostname_path=str(place / "hostname"),
-            hosts_path=str(place / "hosts"),
-            resolv_conf_path=str(place / "resolv.conf"),
-            log_path=str(self._records.place(container_id) / f"{container_id}-json.log") if logs else "",
             mount_points={},
         )
 

@@ -21,6 +21,8 @@ def inspect(container: Container, version: Version, overlay: Overlay | None,
             sizes: tuple[int, int] | None) -> dict[str, Any]:
     """The container as plain data. `overlay`: its folders where they exist; `sizes`: of its layer and its whole tree."""
     record = container.record
+    if record.state.status == "created":  # the files are there from the first start on
+        record = replace(record, resolv_conf_path="", hostname_path="", hosts_path="", log_path="")
     return {
         "Id": record.id,
         "Created": record.created,

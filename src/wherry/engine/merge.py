@@ -36,7 +36,7 @@ def merged(asked: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
         cmd=cmd,
         entrypoint=entrypoint,
         working_dir=asked.working_dir or image.working_dir,
-        volumes={**(image.volumes or {}), **(asked.volumes or {})} or asked.volumes,
+        volumes={**(image.volumes or {}), **(asked.volumes or {})} or None,
         stop_signal=asked.stop_signal or image.stop_signal,
         stop_timeout=asked.stop_timeout if asked.stop_timeout is not None else image.stop_timeout,
         shell=asked.shell or image.shell,

@@ -145,8 +145,6 @@ class Ulimit(Model, frozen=True):
 class Resources(Model, frozen=True):
     """What a container may use; `POST /containers/{id}/update` changes it while it runs. Zero is «no limit»."""
 
-    OMIT_EMPTY = frozenset({"kernel_memory", "kernel_memory_tcp", "init"})
-
     cpu_shares: Int64 = 0
     memory: Int64 = 0
     nano_cpus: Int64 = 0
@@ -278,7 +276,7 @@ class Mount(Model, frozen=True):
 class HostConfig(Resources, frozen=True):
     """The half of a container's settings that depends on the host."""
 
-    OMIT_EMPTY = Resources.OMIT_EMPTY | {"annotations", "storage_opt", "tmpfs", "sysctls", "runtime", "mounts"}
+    OMIT_EMPTY = frozenset({"init", "annotations", "storage_opt", "tmpfs", "sysctls", "runtime", "mounts"})
 
     binds: Strings = None
     container_id_file: str = msgspec.field(default="", name="ContainerIDFile")

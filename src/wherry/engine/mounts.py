@@ -57,7 +57,9 @@ def plan(config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str], M
     for text in config.volumes or {}:
         destination = clean_destination(text, text)
         if destination not in found and destination not in _tmpfs(host):
-            found[destination] = _named(_volume("", destination, driver=host.volume_driver), new_name)
+            # Nobody asked for a mount: dockerd notes neither a mode nor how it was asked for.
+            anonymous = _volume("", destination, driver=host.volume_driver)
+            found[destination] = _named(replace(anonymous, relabel="", spec=MountSpec()), new_name)
     return found
 
 

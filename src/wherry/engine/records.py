@@ -142,6 +142,7 @@ class MountRecord(Model, frozen=True):
     propagation: str = ""
     id: str = msgspec.field(default="", name="ID")
     copy_data: bool = False
+    """Whether an empty volume is filled from the image: while the container is created, so it is never written down as true."""
     spec: MountSpec = MountSpec()
     skip_mountpoint_creation: bool = False
 

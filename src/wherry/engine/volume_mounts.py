@@ -20,7 +20,7 @@ from wherry.store.archive import pack, unpack
 if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.mounts import MountPoints
-    from wherry.engine.records import MountRecord, Record
+    from wherry.engine.records import MountRecord
     from wherry.engine.volumes import Volumes
     from wherry.store.mounts import ContainerLayers
 
@@ -58,25 +58,25 @@ class VolumeMounts:
             if planning.is_anonymous(mount):
                 await self._volumes.remove(mount.name, force=True)
 
-    def copy_up(self, record: Record) -> None:
-        """Fills the container's empty volumes with what its image has at their places; in a worker thread."""
-        wanted = [one for one in (record.mount_points or {}).values() if one.type == "volume" and one.copy_data]
+    def copy_up(self, container_id: str, points: MountPoints) -> None:
+        """Fills a container's empty volumes with what its image has at their places; in a worker thread."""
+        wanted = [one for one in points.values() if one.type == "volume" and one.copy_data]
         if not wanted:
             return
-        rootfs = self._layers.mount(record.id)
+        rootfs = self._layers.mount(container_id)
         try:
             root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 for mount in wanted:
-                    folder = self._volumes.mount(mount.name, record.id)
+                    folder = self._volumes.mount(mount.name, container_id)
                     try:
                         _copy(root_fd, mount, folder)
                     finally:
-                        self._volumes.unmount(mount.name, record.id)
+                        self._volumes.unmount(mount.name, container_id)
             finally:
                 os.close(root_fd)
         finally:
-            self._layers.unmount(record.id)
+            self._layers.unmount(container_id)
 
     def take(self, container: Container) -> MountPoints:
         """Mounts the volumes of a container that starts and makes the missing folders of its `-v` binds."""

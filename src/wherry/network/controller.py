@@ -490,5 +490,5 @@ def _entry(endpoint: Endpoint, port: PublishedPort, *, serve: bool) -> protocol.
 def _now() -> str:
     now_ns = time.time_ns()
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_ns // 10**9))
-    return f"{seconds}.{now_ns % 10**9:09d}Z"
+    return f"{seconds}.{now_ns % 10**9:09d}".rstrip("0").rstrip(".") + "Z"
 

@@ -50,7 +50,8 @@ def keep_volumes(root: DataRoot, local: Iterable[ForeignVolume]) -> None:
     after = {key: value for key, value in before.items() if _json(value, key).get("Driver") != "local"}
     for one in local:
         labels, options = (None if given is None else dict(given) for given in (one.labels, one.options))
-        after[one.name.encode()] = json.dumps({"Name": one.name, "Driver": one.driver, "Labels": labels, "Options": options}).encode()
+        fields = {"Name": one.name, "Driver": one.driver, "Labels": labels, "Options": options}
+        after[one.name.encode()] = json.dumps(fields).encode()
     if {key: _json(value, key) for key, value in after.items()} != {key: _json(value, key) for key, value in before.items()}:
         root.replace_volume_records(bolt.dump({_BUCKET: after}))
 

@@ -140,4 +140,5 @@ def resource_for(shown: dict[str, Any], version: Version) -> dict[str, Any]:
     """A network as a version of the API has it, from the newest one's."""
     if version < (1, 48):
         shown = {name: value for name, value in shown.items() if name != "EnableIPv4"}
+        shown["IPAM"] = {**shown["IPAM"], "Config": shown["IPAM"]["Config"] or []}
     return shown
