@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf.json_format import MessageToDict
 from real_containerd import containerd
 from wherryd_box import PROGRAM
 
@@ -53,8 +52,8 @@ class Side:
         try:
             answers.extend(self._answers(method, request, sent))
         except grpc.RpcError as error:
-            return error.code().name, error.details(), [MessageToDict(one) for one in answers]
-        found = [MessageToDict(one, preserving_proto_field_name=True) for one in answers]
+            return error.code().name, error.details(), [_dictionary(one) for one in answers]
+        found = [_dictionary(one) for one in answers]
         return "OK", "", found if method.server_streams else found[0]
 
     def message(self, name: str, request: Message, namespace: str = "test") -> Any:
@@ -157,6 +156,20 @@ def pair() -> Iterator[Pair]:
     """The real containerd and wherryd, both empty but for the real one's namespace `default`."""
     with containerd() as real, ours() as wherry:
         yield Pair(Side(real.socket), wherry)
+
+
+def _dictionary(message: Message) -> dict[str, Any]:
+    """The fields that are set, by name; moments and packed values as the messages that they are."""
+    found: dict[str, Any] = {}
+    for described, value in message.ListFields():
+        if described.message_type is not None and described.message_type.GetOptions().map_entry:
+            packed = described.message_type.fields_by_name["value"].message_type is not None
+            found[described.name] = {key: _dictionary(one) if packed else one for key, one in value.items()}
+        elif described.message_type is None:
+            found[described.name] = list(value) if described.is_repeated else value
+        else:
+            found[described.name] = [_dictionary(one) for one in value] if described.is_repeated else _dictionary(value)
+    return found
 
 
 def _plain(value: Any, ignoring: str) -> Any:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 _SHORT: Final = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", "\\": "\\"}
 _LONG: Final = {short: char for char, short in _SHORT.items()}
 _DIGITS: Final = {"x": 2, "u": 4, "U": 8}
+QUOTES: Final = '"/|'
+_NO_NUMBER: Final = "illegal numeric escape sequence"
 
 
 def quote(text: str) -> str:
@@ -17,17 +19,17 @@ def quote(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    """What a Go string literal between double quotes means (strconv.Unquote). Raises ValueError."""
-    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-        raise ValueError("invalid syntax")
+    """What a Go string literal means (strconv.Unquote); also `/…/` and `|…|`, as in containerd's filters. Raises ValueError."""
+    if len(text) < 2 or text[0] not in QUOTES or text[-1] != text[0]:
+        raise ValueError("quoted literal not terminated")
     found, rest = bytearray(), text[1:-1]
     while rest:
         char, rest = rest[0], rest[1:]
-        if char in '"\n':
-            raise ValueError("invalid syntax")
         if char == "\\":
-            meant, rest = _meant(rest)
+            meant, rest = _meant(rest, text[0])
             found += meant
+        elif char in ("\n", text[0]):
+            raise ValueError("quoted literal not terminated")
         else:
             found += char.encode()
     return found.decode("utf-8", "replace")
@@ -44,31 +46,33 @@ def _escaped(char: str) -> str:
     return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _meant(rest: str) -> tuple[bytes, str]:
+def _meant(rest: str, quote: str) -> tuple[bytes, str]:
     """The bytes of the escape that begins after a backslash, and what follows it."""
     kind = rest[:1]
-    if kind in _LONG or kind == '"':
+    if kind in _LONG or kind == quote:
         return _LONG.get(kind, kind).encode(), rest[1:]
     if kind in _DIGITS:
         end = 1 + _DIGITS[kind]
         number = _number(rest[1:end], _DIGITS[kind], 16)
         return (bytes((number,)) if kind == "x" else _character(number)), rest[end:]
+    if not "0" <= kind <= "7":
+        raise ValueError("illegal escape sequence")
     number = _number(rest[:3], 3, 8)
     if number > 0xFF:
-        raise ValueError("invalid syntax")
+        raise ValueError(_NO_NUMBER)
     return bytes((number,)), rest[3:]
 
 
 def _number(digits: str, length: int, base: int) -> int:
     if len(digits) != length or not digits.isalnum() or not digits.isascii():
-        raise ValueError("invalid syntax")
+        raise ValueError(_NO_NUMBER)
     try:
         return int(digits, base)
     except ValueError:
-        raise ValueError("invalid syntax") from None
+        raise ValueError(_NO_NUMBER) from None
 
 
 def _character(number: int) -> bytes:
     if number > 0x10FFFF or 0xD800 <= number < 0xE000:
-        raise ValueError("invalid syntax")
+        raise ValueError(_NO_NUMBER)
     return chr(number).encode()

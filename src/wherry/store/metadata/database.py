@@ -35,14 +35,13 @@ class Database:
             connection = self._connect()
         except sqlite3.OperationalError as error:
             raise OSError(f"{path}: {error}") from error
-        with connection:
-            ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-            if version > VERSION:
-                connection.close()
-                raise Unsupported(f"{path} is of version {version}, and this program knows {VERSION}")
-            for schema in schemas:
-                connection.executescript(schema)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        if version > VERSION:
+            connection.close()
+            raise Unsupported(f"{path} is of version {version}, and this program knows {VERSION}")
+        for schema in schemas:
+            connection.executescript(schema)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
         self._free.append(connection)
 
     @contextmanager

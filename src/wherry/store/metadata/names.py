@@ -39,14 +39,16 @@ def check_labels(labels: Mapping[str, str], subject: str) -> None:
                                   f"key: {key[:10]}: invalid argument")
 
 
-def updated_labels(present: Mapping[str, str], given: Mapping[str, str], path: str) -> dict[str, str] | None:
-    """The labels after an update of `path`: all are replaced by `labels`, one by `labels.NAME`. None: the path is another's.
+def kept(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that are kept: an empty one is none."""
+    return {key: value for key, value in labels.items() if value}
 
-    A label that is empty afterwards is none.
-    """
+
+def updated_labels(present: Mapping[str, str], given: Mapping[str, str], path: str) -> dict[str, str] | None:
+    """The labels after an update of `path`: all are replaced by `labels`, one by `labels.NAME`. None: the path is another's."""
     if path == "labels":
-        return {key: value for key, value in given.items() if value}
+        return kept(given)
     if path.startswith("labels."):
         key = path.removeprefix("labels.")
-        return {name: value for name, value in {**present, key: given.get(key, "")}.items() if value}
+        return kept({**present, key: given.get(key, "")})
     return None

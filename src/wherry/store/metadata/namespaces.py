@@ -6,7 +6,7 @@ from wherry.errors import AlreadyExists, Conflict, NotFound
 from wherry.oci.gotext import quote
 from wherry.oci.jsontext import dumps, loads
 from wherry.record import Record
-from wherry.store.metadata.names import check_identifier, check_labels
+from wherry.store.metadata.names import check_identifier, check_labels, kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Namespaces:
         with self._database.writing() as connection:
             ensure(connection, name)
             present = {} if replace else _labels(connection, name) or {}
-            kept = {key: value for key, value in {**present, **labels}.items() if value}
-            connection.execute("UPDATE namespaces SET labels = ? WHERE name = ?", (dumps(kept), name))
+            connection.execute("UPDATE namespaces SET labels = ? WHERE name = ?", (dumps(kept({**present, **labels})), name))
 
     def delete(self, name: str) -> None:
         """Removes an empty one. Raises NotFound, Conflict naming what is in it."""
