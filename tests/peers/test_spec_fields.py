@@ -121,3 +121,18 @@ def test_exec_gets_the_container_s_personality_and_its_processors(bundle: Path) 
         assert "error setting CPU affinity: invalid argument" in text
     finally:
         assert call(WHERRY, bundle, "delete", "--force", "fields")[0] == 0
+
+
+def test_exec_begins_with_what_the_container_was_created_with(bundle: Path) -> None:
+    """runtime-spec, «Lifecycle»: changes of config.json after create have no effect. With crun so for the environment; runc reads again."""
+    for runtime in everywhere("crun"):
+        configure(bundle, "sleep", "1000", cwd="/tmp", env=["PATH=/bin", "WHO=then"], oomScoreAdj=77, user={"uid": 0, "gid": 0, "umask": 0o27})
+        os.rename(bundle / "config.json", bundle / "other.json")
+        assert call(runtime, bundle, "run", "--config", "other.json", "-d", "fields") == (0, "")
+        try:
+            (bundle / "other.json").unlink()
+            code, text = call(runtime, bundle, "exec", "fields", "sh", "-c", "echo $WHO; cat /proc/self/oom_score_adj; umask; pwd")
+            assert (code, text.split()[0]) == (0, "then"), runtime
+            assert runtime != WHERRY or text.split()[1:] == ["77", "0027", "/tmp"]
+        finally:
+            assert call(runtime, bundle, "delete", "--force", "fields")[0] == 0

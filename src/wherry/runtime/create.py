@@ -160,15 +160,19 @@ def plan_init(
         hooks=config.hooks,
         fifo_fd=-1,
         time_offsets=config.linux.time_offsets,
-        exec_affinity=plan_affinity(config.process),
         pid_namespace=pid_namespace,
     )
 
 
 def plan_program(request: CreateRequest, config: Process, program_filter: Program | None) -> ProgramPlan:
     """What the init executes."""
+    env = config.env
+    if request.listen_fds:
+        env = (*env, f"LISTEN_FDS={request.listen_fds}", "LISTEN_PID=1")
+    if request.notify:
+        env = (*env, "NOTIFY_SOCKET=/run/notify/notify.sock")
     return ProgramPlan(
-        args=config.args, env=config.env, cwd=config.cwd, credentials=plan_credentials(config),
+        args=config.args, env=env, cwd=config.cwd, credentials=plan_credentials(config),
         terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
         preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
         seccomp=program_filter)
@@ -184,18 +188,6 @@ def plan_scheduling(config: Config) -> Scheduling | None:
 
     domain = scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None
     return scheduling.plan(process, domain, linux.memory_policy)
-
-
-def plan_affinity(given: Process) -> tuple[str, ...]:
-    """(initial, final) of «execCPUAffinity», checked to be lists of processors; empty when there is none."""
-    if given.exec_affinity is None:
-        return ()
-    from wherry.runtime.scheduling import parse_list
-
-    words = (given.exec_affinity.initial, given.exec_affinity.final)
-    for word in words:
-        parse_list(word)
-    return words
 
 
 def load_filter(config: Config, request: CreateRequest) -> Program | None:
@@ -456,17 +448,16 @@ def _set_oom_score(pid: int, value: int) -> None:
 
 def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> state.Saved:
     """Writes what the later verbs need; from here on the container exists."""
+    assert config.process is not None
     saved = state.Saved(
         id=request.id, pid=init.pid, start_time=init.start_time, bundle=bundle, rootfs=plan.rootfs.rootfs,
         created=state.now_text(), cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
-        namespaces=tuple(entry.type for entry in config.linux.namespaces), capabilities=plan.program.credentials.capabilities,
-        rlimits=plan.program.credentials.rlimits, oom_score_adj=plan.program.credentials.oom_score_adj,
-        apparmor_profile=plan.program.apparmor_profile, selinux_label=plan.program.selinux_label,
+        namespaces=tuple(entry.type for entry in config.linux.namespaces), process=config.process,
         annotations=config.annotations, start_container=config.hooks.start_container if plan.fifo_fd >= 0 else (),
         poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
         no_new_keyring=request.no_new_keyring,
         personality=plan.program.scheduling.personality if plan.program.scheduling else None,
-        exec_affinity=plan.exec_affinity, joins_pids=any(one.type == "pid" and one.path for one in config.linux.namespaces))
+        joins_pids=any(one.type == "pid" and one.path for one in config.linux.namespaces))
     if plan.program.seccomp is not None:
         state.save_filter(request.root, request.id, plan.program.seccomp)
     state.save(request.root, saved)

@@ -101,21 +101,17 @@ def exec_cgroup(saved: Saved, request: ExecRequest) -> Manager:
 
 def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
     """What is executed: what the process does not say is as with the init (capabilities, limits, OOM score)."""
-    saved, given = container.saved, request.process
+    saved, given, own = container.saved, request.process, container.saved.process
     if not given.args:
         raise StartFailed(f"{_START}process args cannot be empty")
-    credentials = plan_credentials(given)
-    if given.capabilities is None and saved.capabilities is not None:
-        credentials = credentials.replace(capabilities=saved.capabilities)
-    if not given.rlimits:
-        credentials = credentials.replace(rlimits=saved.rlimits)
-    if given.oom_score_adj is None:
-        credentials = credentials.replace(oom_score_adj=saved.oom_score_adj)
+    credentials = plan_credentials(given.replace(
+        capabilities=own.capabilities if given.capabilities is None else given.capabilities, rlimits=given.rlimits or own.rlimits,
+        oom_score_adj=own.oom_score_adj if given.oom_score_adj is None else given.oom_score_adj))
     return ProgramPlan(
         args=given.args, env=given.env, cwd=given.cwd or "/", credentials=credentials,
         terminal=request.console or given.terminal, console_size=given.console_size, stdio=request.stdio,
-        preserve_fds=request.preserve_fds, apparmor_profile=given.apparmor_profile or saved.apparmor_profile,
-        selinux_label=given.selinux_label or saved.selinux_label, seccomp=_load_filter(container),
+        preserve_fds=request.preserve_fds, apparmor_profile=given.apparmor_profile or own.apparmor_profile,
+        selinux_label=given.selinux_label or own.selinux_label, seccomp=_load_filter(container),
         scheduling=_plan_scheduling(given, saved.personality), program=request.program)
 
 
@@ -129,14 +125,12 @@ def _plan_scheduling(given: Given, personality: int | None) -> Scheduling | None
 
 def plan_affinity(saved: Saved, given: Given) -> tuple[frozenset[int], frozenset[int]]:
     """The processors before and after the process is in its cgroups; an empty set: as they are."""
-    words = saved.exec_affinity
-    if given.exec_affinity is not None:
-        words = (given.exec_affinity.initial, given.exec_affinity.final)
-    if not words:
+    wanted = given.exec_affinity or saved.process.exec_affinity
+    if wanted is None:
         return frozenset(), frozenset()
     from wherry.runtime.scheduling import parse_list
 
-    return parse_list(words[0]), parse_list(words[1])
+    return parse_list(wanted.initial), parse_list(wanted.final)
 
 
 def _set_affinity(processors: frozenset[int]) -> None:

@@ -80,7 +80,6 @@ class InitPlan(Record):
     hooks: Hooks
     fifo_fd: int
     time_offsets: tuple[tuple[str, int, int], ...] = ()
-    exec_affinity: tuple[str, ...] = ()
     pid_namespace: int = -1
 
 

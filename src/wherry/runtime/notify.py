@@ -26,13 +26,11 @@ _NAME = "notify.sock"
 
 
 def prepare(config: Config, root: str, container_id: str) -> Config:
-    """Makes the socket's folder in the state; the config that mounts it and names the socket in the environment."""
-    assert config.process is not None
+    """Makes the socket's folder in the state; the config that mounts it."""
     source = f"{state.folder(root, container_id)}/{state.NOTIFY}"
     os.mkdir(source, 0o755)
     mount = Mount(destination=_INSIDE, type="bind", source=source, options=("bind", "nosuid", "noexec", "nodev", "ro"))
-    process = config.process.replace(env=(*config.process.env, f"NOTIFY_SOCKET={_INSIDE}/{_NAME}"))
-    return config.replace(mounts=(*config.mounts, mount), process=process)
+    return config.replace(mounts=(*config.mounts, mount))
 
 
 class Proxy:

@@ -17,10 +17,10 @@ from __future__ import annotations
 import errno
 import os
 
-from wherry.errors import DataLoss, NotFound, Unsupported
+from wherry.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from wherry.linux import file, process
 from wherry.oci import jsontext
-from wherry.oci.runtime import VERSION, Hook, State
+from wherry.oci.runtime import VERSION, Hook, Process, State
 from wherry.record import Record
 from wherry.runtime.validate import check_id
 
@@ -39,10 +39,9 @@ _HOOKS = ("start_container", "poststart", "poststop")
 class Saved(Record):
     """What a container's later verbs need to know.
 
-    `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `capabilities` are the init's
-    five sets as bit masks (bounding, effective, permitted, inheritable, ambient), None when the config names none. `created` is
-    RFC 3339. `joins_pids`: its pid namespace is another container's. `personality` and `exec_affinity` (initial, final; none:
-    empty) go for further processes.
+    `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `process` is the config's own as it
+    was then: what `exec` begins with. `created` is RFC 3339. `joins_pids`: its pid namespace is another container's.
+    `personality` goes for further processes.
     """
 
     id: str
@@ -54,11 +53,7 @@ class Saved(Record):
     cgroup_path: str
     cgroup_driver: str
     namespaces: tuple[str, ...]
-    capabilities: tuple[int, int, int, int, int] | None = None
-    rlimits: tuple[tuple[str, int, int], ...] = ()
-    oom_score_adj: int | None = None
-    apparmor_profile: str = ""
-    selinux_label: str = ""
+    process: Process
     annotations: Mapping[str, str] = {}
     start_container: tuple[Hook, ...] = ()
     poststart: tuple[Hook, ...] = ()
@@ -66,12 +61,11 @@ class Saved(Record):
     seccomp: bool = False
     no_new_keyring: bool = False
     personality: int | None = None
-    exec_affinity: tuple[str, ...] = ()
     joins_pids: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The document of state.json."""
-        document = self.as_dict()
+        document = {**self.as_dict(), "process": self.process.to_json()}
         for name in _HOOKS:
             document[name] = [hook.as_dict() for hook in document[name]]
         return {"version": FORMAT, "ociVersion": VERSION, **document}
@@ -84,11 +78,8 @@ class Saved(Record):
         if document.get("version") != FORMAT:
             raise Unsupported(f"state.json has version {document.get('version')!r}, this runtime reads {FORMAT}")
         values = {name: document[name] for name in cls._fields if name in document}
-        for name in ("namespaces", "exec_affinity"):
-            values[name] = tuple(values.get(name, ()))
-        values["rlimits"] = tuple(tuple(limit) for limit in values.get("rlimits", ()))
-        if values.get("capabilities") is not None:
-            values["capabilities"] = tuple(values["capabilities"])
+        values["namespaces"] = tuple(values.get("namespaces", ()))
+        values["process"] = Process.from_json(values.get("process") or {})
         for name in _HOOKS:
             values[name] = tuple(
                 Hook(path=hook["path"], args=tuple(hook["args"]), timeout=hook["timeout"],
@@ -114,7 +105,7 @@ def load(root: str, container_id: str) -> Saved:
         raise NotFound("container does not exist") from None
     try:
         return Saved.from_json(jsontext.loads(text))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, InvalidArgument) as error:
         raise DataLoss(f"state.json of container {container_id!r} makes no sense: {error}") from error
 
 

@@ -57,6 +57,11 @@ def check_process(process: Process) -> None:
     for text in (*process.args, *process.env, process.cwd):
         if "\0" in text:
             raise InvalidArgument("args, env and cwd must not contain NUL bytes")
+    if process.exec_affinity is not None:
+        from wherry.runtime.scheduling import parse_list
+
+        for word in (process.exec_affinity.initial, process.exec_affinity.final):
+            parse_list(word)
 
 
 def _namespaces(config: Config) -> None:

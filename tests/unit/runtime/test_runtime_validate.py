@@ -8,7 +8,7 @@ import pytest
 
 from wherry.errors import Conflict, InvalidArgument, NotFound, Unsupported, WherryError
 from wherry.linux import capability
-from wherry.oci.runtime import Config, Process
+from wherry.oci.runtime import Capabilities, Config, ExecAffinity, Process, Rlimit, User
 from wherry.runtime import state
 from wherry.runtime.commands.spec import example, rootless
 from wherry.runtime.credentials import plan_credentials
@@ -83,7 +83,9 @@ def test_the_default_devices_are_allowed_after_the_rules_of_the_config() -> None
 def test_state_comes_back_as_it_was_written(tmp_path: Any) -> None:
     saved = state.Saved(
         id="c", pid=1, start_time=2, bundle="/b", rootfs="/b/r", created="now", cgroup_path="/c", cgroup_driver="cgroupfs",
-        namespaces=("pid",), capabilities=(1, 2, 3, 4, 5), rlimits=(("RLIMIT_CPU", 1, 2),), annotations={"a": "b"})
+        namespaces=("pid",), annotations={"a": "b"}, process=Process(
+            args=("true",), cwd="/", user=User(uid=1, umask=0o27, additional_gids=(5,)), rlimits=(Rlimit(type="RLIMIT_CPU", soft=1, hard=2),),
+            capabilities=Capabilities(bounding=("CAP_KILL",)), exec_affinity=ExecAffinity(initial="0")))
     (tmp_path / "c").mkdir()
     state.save(str(tmp_path), saved)
     assert state.load(str(tmp_path), "c") == saved

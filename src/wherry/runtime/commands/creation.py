@@ -41,16 +41,11 @@ FLAGS = (
 
 
 def load_config(context: Context) -> tuple[str, Config]:
-    """The bundle's folder and its config, with what systemd passed on ($LISTEN_FDS) added to the environment."""
+    """The bundle's folder and its config."""
     bundle = context.flags["bundle"] or os.getcwd()
     if not os.path.isdir(bundle):
         raise InvalidArgument(f"chdir {bundle}: no such file or directory")
-    config = read_config(os.path.abspath(bundle), context.flags["config"] or context.config)
-    count = listen_fds()
-    if count and config.process is not None:
-        process = config.process.replace(env=(*config.process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
-        config = config.replace(process=process)
-    return bundle, config
+    return bundle, read_config(os.path.abspath(bundle), context.flags["config"] or context.config)
 
 
 def listen_fds() -> int:
@@ -78,8 +73,8 @@ def create(context: Context, bundle: str, config: Config, detached: bool) -> Ini
     return container.create(container.CreateRequest(
         id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
         cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],
-        preserve_fds=flags["preserve-fds"] + listen_fds(), notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold",
-        seccomp_cache=SECCOMP_CACHE))
+        preserve_fds=flags["preserve-fds"] + listen_fds(), listen_fds=listen_fds(),
+        notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold", seccomp_cache=SECCOMP_CACHE))
 
 
 def check_preserved(count: int) -> None:

@@ -10,7 +10,6 @@ from wherry.oci import jsontext
 from wherry.oci.runtime import Capabilities, Process, User
 from wherry.runtime import container, validate
 from wherry.runtime.commands import creation
-from wherry.runtime.create import read_config
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
@@ -52,7 +51,7 @@ def run(context: Context) -> int:
     if len(context.arguments) < 2 and not flags["process"]:
         raise InvalidArgument("process args cannot be empty")
     found = container.load(context.root, context.arguments[0])
-    process = plan_process(flags, context.arguments[1:], found.saved.bundle)
+    process = plan_process(flags, context.arguments[1:], found.saved.process)
     check_process(process, context)
     creation.check_terminal(process.terminal, flags["detach"], flags["console-socket"])
     creation.check_preserved(flags["preserve-fds"])
@@ -75,8 +74,8 @@ def run(context: Context) -> int:
     return stay_with(running.pidfd, running.console)
 
 
-def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: str) -> Process:
-    """The process to run: from its file, or the container's own with what the flags change."""
+def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], process: Process) -> Process:
+    """The process to run: from its file, or the container's own, as it was created, with what the flags change."""
     if flags["process"]:
         try:
             return Process.from_json(jsontext.loads(file.read(flags["process"])), "")
@@ -84,9 +83,6 @@ def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], bundle: s
             raise InvalidArgument(f"open {flags['process']}: {(error.strerror or '').lower()}") from error
         except ValueError as error:
             raise InvalidArgument(str(error)) from error
-    process = read_config(bundle).process
-    if process is None:
-        raise InvalidArgument("process property must not be empty")
     process = process.replace(args=arguments, terminal=flags["tty"], env=(*process.env, *flags["env"]))
     if flags["cwd"]:
         process = process.replace(cwd=flags["cwd"])
