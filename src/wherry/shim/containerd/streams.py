@@ -8,7 +8,8 @@
 With `copies` (a runtime that is a program, and says on the container's stderr what it logs as well) the process gets pipes,
 which are copied once it exists. Otherwise the process gets the ends of fifos themselves: nothing is copied, and what it writes
 does not pass through the shim. The shim keeps the other end of each open, so that a client that comes and goes neither ends the
-process by SIGPIPE nor its stdin; `close_stdin` lets it end. Only a terminal is copied. Source: containerd's
+process by SIGPIPE nor its stdin; `close_stdin` lets it end. A client that has written all and gone while the process was made
+cannot ask for that any more: its stdin then ends by itself (`hold_stdin`). Only a terminal is copied. Source: containerd's
 `runtime/v2/README.md`, «Logging».
 """
 
@@ -96,6 +97,7 @@ class Streams:
         self._loop, self._owner, self._names = loop, owner, names
         self._kept: list[int] = []  # other ends, until `close`
         self._stdin_writer = -1
+        self._stdin_seen = -1  # a copy of the reading end, until it is known whether the client is still there
         self._given: list[int] = []  # the process's ends, until `begin`
         self._console = -1
         self._copies = copies
@@ -127,11 +129,24 @@ class Streams:
         if console is not None:
             self._console = console
             if self.stdin:
-                self._inputs.append(Relay(self._loop, self._reader(blocking=False), os.dup(console), lambda: None))
+                reading = self._reader(blocking=False)
+                self.hold_stdin()
+                self._inputs.append(Relay(self._loop, reading, os.dup(console), lambda: None))
             sink = self._start_program()[0] if self.stdout.startswith("binary://") else self._writer(self.stdout)
             pipes.append((os.dup(console), os.dup(sink)))
             self._close_given()
         self._outputs = [Relay(self._loop, source, sink, self._output_ended) for source, sink in pipes]
+
+    def hold_stdin(self) -> None:
+        """The client is told that the process is there: it ends stdin by `close_stdin` from now on, unless it has gone."""
+        if self._stdin_seen < 0:
+            return
+        poll = select.poll()
+        poll.register(self._stdin_seen, 0)
+        if not poll.poll(0):  # POLLHUP: somebody has written, and nobody does now
+            self._stdin_writer = os.open(_plain_path(self.stdin), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.close(self._stdin_seen)
+        self._stdin_seen = -1
 
     def resize(self, rows: int, columns: int) -> None:
         """Sets the terminal's size; nothing where there is none."""
@@ -161,6 +176,9 @@ class Streams:
         self.close_stdin()
         for relay in (*self._inputs, *self._outputs):
             relay.close()
+        if self._stdin_seen >= 0:
+            os.close(self._stdin_seen)
+            self._stdin_seen = -1
         self._kept += [fd for pipe in self._pipes for fd in pipe]
         self._pipes = []
         for fd in self._kept:
@@ -191,13 +209,13 @@ class Streams:
         self._given = []
 
     def _reader(self, blocking: bool = True) -> int:
-        """The end of stdin that the process (or the copying) reads. The shim holds a writer: so it does not end by itself."""
+        """The end of stdin that the process (or the copying) reads."""
         if not self.stdin:
             return self._give(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
         path = _plain_path(self.stdin)
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            self._stdin_writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._stdin_seen = os.dup(fd)
             self._own(fd)
         os.set_blocking(fd, blocking)
         return self._give(fd) if blocking else fd

@@ -95,6 +95,7 @@ class Task:
             self.init.streams.begin(started.console)
             self._driver.wait_ready()
             self._shares_pids = os.readlink(f"/proc/{started.pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+            self.init.streams.hold_stdin()
         except BaseException:
             self._give_up()
             raise
@@ -129,7 +130,9 @@ class Task:
         assert process.spec is not None
         wanted = ExecRequest(exec_id=exec_id, process=dict(process.spec), terminal=process.streams.terminal)
         try:
-            started = self._driver.execute(wanted, process.streams.open())
+            ends = process.streams.open()
+            process.streams.hold_stdin()
+            started = self._driver.execute(wanted, ends)
             process.streams.begin(started.console)
         except BaseException:
             self._end_unstarted(process)
