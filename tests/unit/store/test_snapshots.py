@@ -3,92 +3,23 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from snapshot_lab import Lab
 
 from wherry import trace
 from wherry.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+from wherry.store.metadata.leases import Resource
 from wherry.store.snapshots.copytree import copy_tree
 from wherry.store.snapshots.model import ACTIVE, COMMITTED, VIEW, Mount
 from wherry.store.snapshots.native import NativeLayout
 from wherry.store.snapshots.overlayfs import OverlayLayout
-from wherry.store.snapshots.records import SCHEMA, Records
-from wherry.store.snapshots.snapshotter import Snapshotter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from wherry.store.snapshots.layout import Layout
-
-
-class Database:
-    """A database file; one transaction at a time."""
-
-    def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.executescript(SCHEMA)
-        self._lock = threading.RLock()
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            yield self._connection
-
-
-class Leases:
-    """Remembers who was protected."""
-
-    def __init__(self) -> None:
-        self.kept: set[tuple[str, str, str]] = set()
-
-    def join(self, _connection: sqlite3.Connection, namespace: str, lease: str, kind: str, name: str) -> None:
-        if lease == "unknown":
-            raise NotFound('lease "unknown": not found')
-        self.kept.add((namespace, kind, name))
-
-    def leave(self, _connection: sqlite3.Connection, namespace: str, kind: str, name: str) -> None:
-        self.kept.discard((namespace, kind, name))
-
-
-class Lab:
-    """A snapshotter that can be opened anew, as by the next daemon."""
-
-    def __init__(self, folder: Path, layout: type[Layout]) -> None:
-        self.base = f"{folder}/snapshots"
-        self.layout = layout(self.base)
-        self.database = Database(f"{folder}/meta.db")
-        self.leases = Leases()
-        self.snapshots = self.opened()
-
-    def opened(self) -> Snapshotter:
-        return Snapshotter(self.layout, Records(self.database, self.leases, self.layout.name))  # type: ignore[attr-defined]
-
-    def files(self, mounts: tuple[Mount, ...]) -> str:
-        """Where a snapshot is written to, with the name that its mounts give."""
-        (one,) = mounts
-        upper = [word.removeprefix("upperdir=") for word in one.options if word.startswith("upperdir=")]
-        return upper[0] if upper else one.source
-
-    def write(self, mounts: tuple[Mount, ...], name: str, content: str = "content") -> None:
-        with open(f"{self.files(mounts)}/{name}", "w") as file:
-            file.write(content)
 
 
 @pytest.fixture(params=[OverlayLayout, NativeLayout], ids=["overlayfs", "native"])
@@ -223,13 +154,14 @@ def test_usage_is_the_disk_blocks_of_its_own_files(lab: Lab) -> None:
 
 
 def test_leases_follow_their_snapshots(lab: Lab) -> None:
-    one, kind = lab.snapshots, f"snapshots/{lab.layout.name}"  # type: ignore[attr-defined]
+    one, kind = lab.snapshots, f"snapshots/{lab.layout.name}"
+    lab.leases.create("ns", "mine", {})
     one.prepare("ns", "active", lease="mine")
-    assert lab.leases.kept == {("ns", kind, "active")}
+    assert lab.leases.resources("ns", "mine") == [Resource(kind=kind, name="active")]
     one.commit("ns", "base", "active", lease="mine")
-    assert lab.leases.kept == {("ns", kind, "base")}
+    assert lab.leases.resources("ns", "mine") == [Resource(kind=kind, name="base")]
     one.remove("ns", "base")
-    assert lab.leases.kept == set()
+    assert lab.leases.resources("ns", "mine") == []
     with pytest.raises(NotFound, match="lease"):
         one.prepare("ns", "active", lease="unknown")
     assert (one.walk("ns"), os.listdir(lab.base)) == ((), [])
@@ -247,15 +179,14 @@ def test_death_at_any_step_leaves_the_old_or_the_new_state(lab: Lab, step: str, 
     if not pid:
         try:
             monkeypatch.setattr(trace, "step", lambda what, *_: os._exit(9) if what == step else None)
-            child = Lab(os.path.dirname(lab.base), type(lab.layout)).snapshots  # type: ignore[arg-type]
+            child = Lab(os.path.dirname(lab.base), type(lab.layout)).snapshots
             lab.write(child.prepare("ns", "active"), "file")
             child.commit("ns", "base", "active")
             child.remove("ns", "base")
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
-    lab.database = Database(f"{os.path.dirname(lab.base)}/meta.db")
-    again = lab.opened()
+    again = Lab(os.path.dirname(lab.base), type(lab.layout)).snapshots
     again.cleanup()
     kinds = [(info.name, info.kind) for info in again.walk("ns")]
     assert kinds == {

@@ -15,7 +15,9 @@ _BLOCK = 512  # bytes of a block in stat(2), whatever the filesystem's are
 
 
 class Layout:
-    """A snapshot is the folder `<base>/<number>`; all paths are made from that."""
+    """A snapshot is the folder `<base>/<number>`; all paths are made from that. `name` is the snapshotter's."""
+
+    name = ""
 
     def __init__(self, base: str) -> None:
         self.base = base

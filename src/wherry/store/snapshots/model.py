@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from wherry.record import Record
+from wherry.store.metadata.filters import of_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Final
 
 # Numbers as in containerd's interface.
@@ -36,6 +37,19 @@ class Info(Record):
     created_ns: int
     updated_ns: int
     labels: Mapping[str, str] = NO_LABELS
+
+    def field(self, path: Sequence[str]) -> str | None:
+        """What a filter finds."""
+        match path:
+            case ["kind"]:
+                return KIND_NAMES[self.kind]
+            case ["name"]:
+                return self.name or None
+            case ["parent"]:
+                return self.parent or None
+            case ["labels", *rest]:
+                return of_map(self.labels, rest)
+        return None
 
 
 class Usage(Record):

@@ -9,32 +9,17 @@ from contextlib import contextmanager
 
 from wherry.errors import NotFound
 from wherry.oci.jsontext import dumps, loads
+from wherry.store.metadata.namespaces import ensure
 from wherry.store.snapshots.model import COMMITTED, Info, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
-    from typing import Any, Final, Protocol
+    from typing import Any, Final
 
-    class Database(Protocol):
-        """Where the rows are: each block is one transaction, and a `writing` one is undone when it raises."""
-
-        def reading(self) -> AbstractContextManager[sqlite3.Connection]:
-            """A transaction that sees one state."""
-
-        def writing(self) -> AbstractContextManager[sqlite3.Connection]:
-            """A transaction that nobody else writes beside."""
-
-    class Leases(Protocol):
-        """Who protects what from garbage collection; in the same database."""
-
-        def join(self, connection: sqlite3.Connection, namespace: str, lease: str, kind: str, name: str) -> None:
-            """The lease protects it from now on. Raises NotFound for an unknown lease."""
-
-        def leave(self, connection: sqlite3.Connection, namespace: str, kind: str, name: str) -> None:
-            """No lease protects it any longer: it is gone."""
+    from wherry.store.metadata.database import Database
+    from wherry.store.metadata.leases import Leases
 
 
 SCHEMA: Final = """
@@ -131,6 +116,7 @@ class Transaction:
 
     def add(self, namespace: str, name: str, parent: int | None, kind: int, labels: Mapping[str, str], now_ns: int) -> int:
         """A new one; its number."""
+        ensure(self._connection, namespace)
         cursor = self._connection.execute(
             """INSERT INTO snapshots (namespace, snapshotter, name, parent, kind, created_ns, updated_ns, labels)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -145,18 +131,16 @@ class Transaction:
                   name, COMMITTED, usage.size_bytes, usage.inodes, dumps(dict(labels)), now_ns, now_ns, number)
 
     def relabel(self, number: int, labels: Mapping[str, str], now_ns: int) -> None:
-        """Its labels are these; one that is empty is none."""
-        kept = {name: value for name, value in labels.items() if value}
-        self._run("UPDATE snapshots SET labels = ?, updated_ns = ? WHERE id = ?", dumps(kept), now_ns, number)
+        """Its labels are these."""
+        self._run("UPDATE snapshots SET labels = ?, updated_ns = ? WHERE id = ?", dumps(dict(labels)), now_ns, number)
 
     def remove(self, number: int) -> None:
         """It is gone."""
         self._run("DELETE FROM snapshots WHERE id = ?", number)
 
     def join_lease(self, namespace: str, lease: str, name: str) -> None:
-        """A lease ("": none) protects it."""
-        if lease:
-            self._leases.join(self._connection, namespace, lease, self._lease_kind, name)
+        """A lease ("": none) protects it. Raises NotFound for an unknown one."""
+        self._leases.join(self._connection, namespace, lease, self._lease_kind, name)
 
     def leave_lease(self, namespace: str, name: str) -> None:
         """No lease does any longer."""

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from wherry import trace
 from wherry.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from wherry.linux.filesystem import syncfs
+from wherry.oci.gotext import quote
+from wherry.store.metadata.names import updated_labels
 from wherry.store.snapshots.model import ACTIVE, COMMITTED, NO_LABELS, VIEW, Node
 from wherry.store.tree import remove_path
 
@@ -69,10 +71,10 @@ class Snapshotter:
         trace.step("snapshot commit", name)
         with self._records.writing() as records:
             if records.has(namespace, name):
-                raise AlreadyExists(f'snapshot "{name}": already exists')
+                raise AlreadyExists(f"snapshot {quote(name)}: already exists")
             number_now, info = records.find(namespace, key)
             if info.kind != ACTIVE or number_now != number:
-                raise Conflict(f'failed to commit snapshot {key}: snapshot "{key}" is not active: failed precondition')
+                raise Conflict(f"failed to commit snapshot {key}: snapshot {quote(key)} is not active: failed precondition")
             records.commit(number, name, usage, labels, time.time_ns())
             records.leave_lease(namespace, key)
             records.join_lease(namespace, lease, name)
@@ -114,15 +116,13 @@ class Snapshotter:
         """Changes the labels: all of them, or those that `fields` names (`labels`, `labels.<name>`). Raises NotFound."""
         with self._records.writing() as records:
             number, info = records.find(namespace, key)
-            merged = dict(info.labels)
+            kept: Mapping[str, str] = info.labels
             for field in fields or ("labels",):
-                if field == "labels":
-                    merged = dict(labels)
-                elif field.startswith("labels."):
-                    merged[field.removeprefix("labels.")] = labels.get(field.removeprefix("labels."), "")
-                else:
-                    raise InvalidArgument(f'cannot update "{field}" field on snapshot "{key}": invalid argument')
-            records.relabel(number, merged, time.time_ns())
+                changed = updated_labels(kept, labels, field)
+                if changed is None:
+                    raise InvalidArgument(f"cannot update {quote(field)} field on snapshot {quote(key)}: invalid argument")
+                kept = changed
+            records.relabel(number, kept, time.time_ns())
             return records.find(namespace, key)[1]
 
     def walk(self, namespace: str) -> tuple[Info, ...]:
@@ -211,14 +211,14 @@ def _check(records: Transaction, namespace: str, key: str, parent: str, labels: 
     """The parent's number. Raises what `prepare` does."""
     target = labels.get(TARGET_LABEL, "")
     if target and records.has(namespace, target):
-        raise AlreadyExists(f'target snapshot "{target}": already exists')
+        raise AlreadyExists(f"target snapshot {quote(target)}: already exists")
     if records.has(namespace, key):
-        raise AlreadyExists(f'snapshot "{key}": already exists')
+        raise AlreadyExists(f"snapshot {quote(key)}: already exists")
     if not parent:
         return None
     if not records.has(namespace, parent):
         raise NotFound(f"parent snapshot {parent} does not exist: not found")
     number, info = records.find(namespace, parent)
     if info.kind != COMMITTED:
-        raise InvalidArgument(f'failed to create snapshot: parent "{parent}" is not committed snapshot: invalid argument')
+        raise InvalidArgument(f"failed to create snapshot: parent {quote(parent)} is not committed snapshot: invalid argument")
     return number
