@@ -158,6 +158,24 @@ def test_what_stands_still_is_what_is_recorded_as_paused(api) -> None:
         assert api.exec(stands, "echo", "x") == (0, "x\n")
 
 
+def test_a_daemon_with_another_cgroup_parent_finds_where_the_last_one_put_containers(api) -> None:
+    api.daemon.stop()
+    again(api, "--cgroup-parent=/first")
+    container = api.create("sh", "-c", "sleep 1000 & sleep 1000", host={"Memory": 64 << 20})
+    api.start(container)
+    group = cgroup.manager(f"/first/{container}")
+    crash(api)
+    again(api, "--cgroup-parent=/second")
+    api.ask("POST", f"/containers/{container}/update", {"Memory": 32 << 20, "MemorySwap": 32 << 20})
+    assert api.ask("GET", f"/containers/{container}/stats?stream=0")["memory_stats"]["limit"] == 32 << 20
+    assert len(api.ask("GET", f"/containers/{container}/top")["Processes"]) == 2
+    api.ask("POST", f"/containers/{container}/pause", status=204)
+    assert group.frozen()
+    api.ask("POST", f"/containers/{container}/unpause", status=204)
+    api.ask("POST", f"/containers/{container}/restart?t=0", status=204)
+    assert (group.exists(), cgroup.manager(f"/second/{container}").exists()) == (False, True)
+
+
 def test_the_containers_of_a_build_that_was_cut_off_are_removed(api) -> None:
     dockerfile = b"FROM busybox\nRUN true\nRUN echo far; sleep 1000\n"
     context = io.BytesIO()

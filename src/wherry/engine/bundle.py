@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wherry.engine.cgroups import cgroups_path
+from wherry.engine.links import linked_environment
 from wherry.engine.spec.config import oci_config
 from wherry.engine.spec.devices import look_up
 from wherry.engine.spec.places import Places
@@ -45,13 +45,14 @@ class BundleMaker:
         record, host, options = container.record, container.host, self._options
         places = Places(
             rootfs=rootfs,
-            cgroups_path=cgroups_path(container.id, host, options),
+            cgroups_path=container.cgroups_path,
             hostname_path=record.hostname_path,
             hosts_path=record.hosts_path,
             resolv_conf_path=record.resolv_conf_path,
             shm_path=self._shm(container),
             init_path=self._init() if host.init else "",
             joined=self._joined(container),
+            links_env=linked_environment(container.linked),
             recursive_read_only=self._is_builtin(host.runtime),
         )
         try:

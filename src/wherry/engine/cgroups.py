@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from wherry.engine.spec.devices import look_up
 from wherry.engine.spec.resources import resources
 from wherry.linux import cgroup
@@ -46,13 +48,10 @@ class Cgroups:
         except OSError:  # a cgroup that is not ours to write: the start waits itself, as without this
             self._woken_s = float("inf")
 
-    def path(self, container: Container) -> str:
-        """`/wherry/<id>`, or `slice:wherry:<id>` with systemd; what the container's config says too."""
-        return cgroups_path(container.id, container.host, self._options)
-
     def manager(self, container: Container) -> cgroup.Manager:
-        """The door to its control group."""
-        return cgroup.manager(self.path(container), driver=self._options.cgroup_driver)
+        """The door to its control group, by the driver with which it was started."""
+        path = container.cgroups_path or cgroups_path(container.id, container.host, self._options)
+        return cgroup.manager(path, driver="cgroupfs" if "/" in path else "systemd")
 
     def freeze(self, container: Container) -> None:
         """Stops all its processes; returns when they stand. Raises OSError."""
@@ -82,8 +81,28 @@ class Cgroups:
         return [pid for pid in self.manager(container).processes() if pid != parked]
 
 
+class _Linux(msgspec.Struct):
+    cgroups_path: str = msgspec.field(default="", name="cgroupsPath")
+
+
+class _Bundle(msgspec.Struct):
+    linux: _Linux = msgspec.field(default_factory=_Linux)
+
+
+def path_of_bundle(folder: str) -> str:
+    """Where the control group is of a container that was started from a bundle, by its `config.json`; empty without one."""
+    try:
+        with open(f"{folder}/config.json", "rb") as file:
+            return msgspec.json.decode(file.read(), type=_Bundle).linux.cgroups_path
+    except (FileNotFoundError, msgspec.DecodeError):
+        return ""
+
+
 def cgroups_path(container_id: str, host: HostConfig, options: EngineOptions) -> str:
-    """Where a container's control group is, as the runtime-spec's `cgroupsPath`."""
+    """Where the control group of a container that is started now will be, as the runtime-spec's `cgroupsPath`.
+
+    `/wherry/<id>`, or `slice:wherry:<id>` for systemd.
+    """
     parent = host.cgroup_parent or options.cgroup_parent
     if options.cgroup_driver == "systemd":
         return f"{parent}:{options.scope_prefix}:{container_id}"

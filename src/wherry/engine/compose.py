@@ -35,6 +35,7 @@ from wherry.engine.image_transfer import ImageTransfer
 from wherry.engine.images import Images
 from wherry.engine.info import Info
 from wherry.engine.lifecycle import Lifecycle
+from wherry.engine.links import Links
 from wherry.engine.listing import Listing
 from wherry.engine.memberships import Memberships
 from wherry.engine.namefiles import NameFiles
@@ -108,6 +109,7 @@ class Engine:
         names = NameFiles(self.connections, options)
         self.memberships = Memberships(pool=pool, events=self.events, containers=self.containers, records=self.records,
                                        connections=self.connections, controller=self.controller, names=names)
+        self.links = Links(pool=pool, containers=self.containers, records=self.records, names=names)
         # -- containers
         self.afterwards = Afterwards()
         roots, mounts = Roots(self.layers), VolumeMounts(self.volumes, self.layers)
@@ -126,14 +128,14 @@ class Engine:
         shim_events = ShimEvents(pool=pool, ender=ender, execs=self.execs, events=self.events, cgroups=self.cgroups,
                                  spawn=tasks.spawn)
         starter = Starter(pool=pool, records=self.records, premises=premises, connections=self.connections, zygote=zygote,
-                          containers=self.containers, events=self.events, options=options, afterwards=self.afterwards,
-                          on_event=shim_events.heard)
+                          containers=self.containers, links=self.links, events=self.events, options=options,
+                          afterwards=self.afterwards, on_event=shim_events.heard)
         self.lifecycle = Lifecycle(pool=pool, records=self.records, containers=self.containers, events=self.events,
                                    starter=starter, ender=ender, cgroups=self.cgroups, health=self.health,
-                                   connections=self.connections)
+                                   connections=self.connections, links=self.links)
         self.creator = Creator(pool=pool, records=self.records, containers=self.containers, events=self.events,
                                images=self.images, layers=self.layers, volumes=mounts, connections=self.connections,
-                               options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder,
+                               links=self.links, options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder,
                                expect_start=self.cgroups.expect_start)
         self.takeover = Takeover(pool=pool, records=self.records, containers=self.containers, layers=self.layers, volumes=mounts,
                                  cgroups=self.cgroups, ender=ender, run_folder=run_folder, on_event=shim_events.heard,

@@ -19,6 +19,7 @@ from wherry.engine.states import require_running
 if TYPE_CHECKING:
     from wherry.engine.afterwards import Job
     from wherry.engine.execs import Exec
+    from wherry.engine.links import Linked
     from wherry.engine.model import HostConfig
     from wherry.engine.records import Record, State
     from wherry.network.model import Endpoint, PublishedPort
@@ -43,9 +44,11 @@ class Container:
         self.run_folder = run_folder
         self.lock = asyncio.Lock()
         self.shim: Shim | None = None
+        self.cgroups_path = ""  # since its last start; it may have been another daemon, with other options, that started it
         self.execs: dict[str, Exec] = {}
         self.endpoints: dict[str, Endpoint] = {}  # by network id, while it runs
         self.ports: dict[str, tuple[PublishedPort, ...]] = {}  # likewise
+        self.linked: tuple[Linked, ...] = ()  # what its links have come to, likewise
         self.held: list[tuple[AttachRequest, int]] = []  # clients that attached before the start
         self.backoff = Backoff()
         self.next_start: asyncio.Task[None] | None = None  # a restart that waits for its time

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from wherry.engine import logconfig, states
+from wherry.engine.cgroups import cgroups_path
 from wherry.engine.connections import Connected, connected_record, disconnected_record
 from wherry.engine.container import Ended
 from wherry.engine.model import Health
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.containers import Containers
     from wherry.engine.events import Events
+    from wherry.engine.links import Links
     from wherry.engine.options import EngineOptions
     from wherry.engine.pool import Pool
     from wherry.engine.premises import Premises, Prepared
@@ -54,7 +56,7 @@ class Starter:
     """Starts containers."""
 
     def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, zygote: Zygote,
-                 containers: Containers, events: Events, options: EngineOptions, afterwards: Afterwards,
+                 containers: Containers, links: Links, events: Events, options: EngineOptions, afterwards: Afterwards,
                  on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
         self._pool = pool
         self._records = records
@@ -62,6 +64,7 @@ class Starter:
         self._connections = connections
         self._zygote = zygote
         self._containers = containers
+        self._links = links
         self._events = events
         self._options = options
         self._afterwards = afterwards
@@ -78,12 +81,14 @@ class Starter:
             network_of = self._network_owner(container)
             if network_of is not None:
                 container.record = sharing_names(container.record, network_of.record)
+            container.linked = self._links.linked(container)
             await self._start(container, network_of)
         except BaseException as error:
             await self._failed(container, error)
             raise _told(error) from error
 
     async def _start(self, container: Container, network_of: Container | None) -> None:
+        container.cgroups_path = cgroups_path(container.id, container.host, self._options)
         prepared = await self._pool.run(self._premises.prepare, container, network_of)
         connected = prepared.connected
         shim: Shim | None = None
@@ -109,6 +114,7 @@ class Starter:
         # From here on the shim's events are heard; what it said meanwhile comes now.
         shim.on_event = lambda event: self._on_event(container, shim, event)
         self._tell(container)
+        await self._links.refresh(container)
 
     async def _attach(self, container: Container, connected: Connected, shim: Shim) -> Connected:
         if not any(one.ipv4_address for one in connected.endpoints.values()):

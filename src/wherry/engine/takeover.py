@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from wherry.engine import states
+from wherry.engine.cgroups import path_of_bundle
 from wherry.engine.connections import read_state
 from wherry.engine.container import Container
 from wherry.engine.records import nanoseconds
@@ -126,6 +127,7 @@ class Takeover:
             if shim is not None:
                 await self._kill(shim, container.run_folder)
             return
+        container.cgroups_path = await self._pool.run(path_of_bundle, container.run_folder)
         if shim is not None and not shim.started and shim.exited is None:
             await self._kill(shim, container.run_folder)  # the daemon died in the middle of its start
             shim = None
