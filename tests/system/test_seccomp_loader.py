@@ -88,7 +88,7 @@ os.wait()
 def test_dockers_kind_of_profile_lets_a_program_run():
     code = "import os; os.execv('/bin/busybox', ['sh', '-c', 'echo alive; unshare -U true || echo refused'])"
     profile = """
-from wherry.engine.spec.seccomp import default_section
+from wherry.oci.seccomp import default_section
 seccomp.load(seccomp.compile(default_section((), "x86_64", (6, 1))))
 """
     if os.uname().machine != "x86_64":

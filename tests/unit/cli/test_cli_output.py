@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.cli.jsontext import dumps, loads
-from wherry.cli.output import units
 from wherry.cli.output.ports import display_ports
 from wherry.cli.output.progress import ProgressError, ProgressScreen, bar
+from wherry.console import units
 from wherry.console.table import columns, tabbed
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wherry.cli.attach.keys import DetachFilter
-    from wherry.cli.attach.signals import SignalWatch
     from wherry.cli.http import Socket
+    from wherry.console.signals import SignalWatch
     from wherry.console.streams import Streams
 
 PIECE = 1 << 16

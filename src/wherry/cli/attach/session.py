@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wherry.cli.attach.keys import DEFAULT, DetachFilter, parse_keys
 from wherry.cli.attach.relay import Relay
-from wherry.cli.attach.signals import ENDING, PROXIED, WINCH, SignalWatch
 from wherry.cli.command import CommandFailed
+from wherry.console.signals import ENDING, PROXIED, WINCH, SignalWatch
 from wherry.console.terminal import RawTerminal
 from wherry.errors import WherryError
 

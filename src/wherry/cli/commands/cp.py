@@ -7,8 +7,8 @@ import os
 from wherry.cli.client import ApiError, escape
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.jsontext import loads
-from wherry.cli.output.units import size
 from wherry.console.streams import write_all
+from wherry.console.units import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.commands import images, ps, volume
 from wherry.cli.commands.flags import FORMAT
-from wherry.cli.output.units import parse_time, short_id, size, span
 from wherry.cli.output.view import How, View, render
 from wherry.console.table import columns
+from wherry.console.units import parse_time, short_id, size, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

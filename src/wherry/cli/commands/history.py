@@ -6,8 +6,8 @@ from wherry.cli.client import escape
 from wherry.cli.command import Command, Flag, Invocation
 from wherry.cli.commands.flags import FORMAT, NO_TRUNC
 from wherry.cli.commands.platforms import platform_json
-from wherry.cli.output.units import ellipsis, local_iso, short_id, size, span
 from wherry.cli.output.view import How, View, render
+from wherry.console.units import ellipsis, local_iso, short_id, size, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

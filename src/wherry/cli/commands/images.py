@@ -5,8 +5,8 @@ from __future__ import annotations
 from wherry.cli.client import filters_json
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.commands.flags import FILTER, FORMAT, NO_TRUNC, QUIET
-from wherry.cli.output.units import local_time, short_id, size, span
 from wherry.cli.output.view import How, View, render
+from wherry.console.units import local_time, short_id, size, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

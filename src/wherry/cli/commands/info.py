@@ -6,7 +6,7 @@ from wherry import __version__
 from wherry.cli.command import Command, CommandFailed, Invocation
 from wherry.cli.commands.flags import INSPECT_FORMAT
 from wherry.cli.endpoint import context_name
-from wherry.cli.output.units import binary_size
+from wherry.console.units import binary_size
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from wherry.cli.client import filters_json
 from wherry.cli.command import Command, Invocation
 from wherry.cli.commands.flags import FILTER, FORMAT, NO_TRUNC, QUIET
-from wherry.cli.output.units import short_id
 from wherry.cli.output.view import How, View, render
+from wherry.console.units import short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from wherry.cli.client import filters_json
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.commands.flags import FORCE_PRUNE, PRUNE_FILTER
-from wherry.cli.output.units import size
 from wherry.cli.values import ram_bytes
+from wherry.console.units import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

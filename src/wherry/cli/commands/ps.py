@@ -6,8 +6,8 @@ from wherry.cli.client import filters_json
 from wherry.cli.command import Command, Flag, Invocation
 from wherry.cli.commands.flags import FILTER, FORMAT, NO_TRUNC, QUIET
 from wherry.cli.output.ports import display_ports
-from wherry.cli.output.units import ellipsis, local_time, short_id, size, span
 from wherry.cli.output.view import How, View, render
+from wherry.console.units import ellipsis, local_time, short_id, size, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from wherry.cli.client import filters_json
 from wherry.cli.command import Command, Flag, Invocation
 from wherry.cli.commands.flags import FILTER, FORMAT, NO_TRUNC
 from wherry.cli.credentials import auth_headers
-from wherry.cli.output.units import ellipsis
 from wherry.cli.output.view import How, View, render
+from wherry.console.units import ellipsis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

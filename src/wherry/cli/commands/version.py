@@ -5,8 +5,8 @@ from __future__ import annotations
 from wherry import __version__
 from wherry.cli.command import Command, CommandFailed, Flag, Invocation
 from wherry.cli.endpoint import context_name
-from wherry.cli.output.units import parse_time
 from wherry.console.table import columns
+from wherry.console.units import parse_time
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False

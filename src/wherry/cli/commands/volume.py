@@ -9,8 +9,8 @@ from wherry.cli.commands.network_ls import natural
 from wherry.cli.create.checks import loose_pair
 from wherry.cli.create.files import labels
 from wherry.cli.many import for_each
-from wherry.cli.output.units import size
 from wherry.cli.output.view import How, View, render
+from wherry.console.units import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

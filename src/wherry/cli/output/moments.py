@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.cli.output.units import days_since_epoch
 from wherry.cli.values import duration
+from wherry.console.units import days_since_epoch
 
 TYPE_CHECKING = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.output.units import size
+from wherry.console.units import size
 from wherry.errors import Internal
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.output.units import binary_size, size
+from wherry.console.units import binary_size, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

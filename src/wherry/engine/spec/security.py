@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wherry.engine.spec.seccomp import default_section, parse_profile, resolve_profile
 from wherry.errors import InvalidArgument, Unsupported
+from wherry.oci.seccomp import default_section, parse_profile, resolve_profile
 
 if TYPE_CHECKING:
     from wherry.engine.model import HostConfig

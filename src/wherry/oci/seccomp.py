@@ -5,12 +5,12 @@ Docker's profiles say of each rule for which capabilities, machines and kernels 
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
-from wherry.engine.spec.seccomp_default import default_profile
 from wherry.errors import InvalidArgument
+from wherry.oci.seccomp_default import default_profile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # uname's machine → (Docker's, that is Go's, name of the architecture, the specification's)
 _MACHINES = {
@@ -27,9 +27,11 @@ def default_section(capabilities: tuple[str, ...], machine: str, kernel: tuple[i
 
 def parse_profile(text: str) -> dict[str, Any]:
     """A profile from the text of `--security-opt seccomp=…`. Raises InvalidArgument when it is none."""
+    import json
+
     try:
-        profile = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+        profile = json.loads(text)
+    except ValueError as error:
         raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from None
     if not isinstance(profile, dict):
         raise InvalidArgument("Decoding seccomp profile failed: it is not a JSON object")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wherry.engine.spec.seccomp import default_section, parse_profile, resolve_profile
-from wherry.engine.spec.seccomp_default import default_profile
 from wherry.errors import InvalidArgument
 from wherry.linux.seccomp.compiler import compile_program
+from wherry.oci.seccomp import default_section, parse_profile, resolve_profile
+from wherry.oci.seccomp_default import default_profile
 
 # What Docker 20.10 wrote into the runtime spec, by what was added to or dropped from the capabilities.
 RECORDED = json.loads((Path(__file__).parent / "recorded/seccomp-20.10.json").read_text())

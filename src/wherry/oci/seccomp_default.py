@@ -10,7 +10,9 @@ The shape is that of Docker's profile files, so that `--security-opt seccomp=FIL
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ALLOWED = (
     # Signals, clocks and timers
