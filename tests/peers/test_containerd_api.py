@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from api_pair import PATIENCE_S, pair
+from google.protobuf.any_pb2 import Any
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from wherry.proto.services import containers_pb2 as containers
+from wherry.proto.services import events_pb2 as events
+from wherry.proto.services import images_pb2 as images
+from wherry.proto.services import leases_pb2 as leases
 from wherry.proto.services import namespaces_pb2 as namespaces
+from wherry.proto.types_pb2 import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,3 +92,179 @@ def test_namespaces(both: Pair) -> None:
     both.ctr("namespaces", "label", "ns-ctr", "three=four", "one=")
     both.ctr("namespaces", "remove", "ns-ctr")
     both.ctr("namespaces", "remove", "ns-ctr")
+
+
+# -- what all calls but those on namespaces need
+
+
+def test_the_namespace_is_needed_and_checked(both: Pair) -> None:
+    for name in ("Containers.List", "Images.List", "Leases.List"):
+        for namespace in ("", "a b", "x" * 77, "a-b.c_d"):
+            both.same(name, namespace=namespace)
+
+
+FILTERS = ("", "name==one", "name!=one", "name~=^o", "name~=/o.e/", "name~=|o\\||", "labels.a", "labels.a==b", 'labels."a.b"==c', "labels.a.b",
+           "labels.a,name==one", "labels.a,name==two", " name == one", "name==one ", "name ==one,labels.a", "name=one", "name===one",
+           "name==", "name", "name.", ".name", "name,", ",", "name==one,,", "name==a=b", "name=='one'", 'name=="o\\x6ee"', 'name=="one',
+           'name=="o\\qne"', 'name=="o\\x6"', "name==/one/", "/name/==one", "name~=[", "name~~one", "name==one two", "nope", "nope!=x",
+           "target.digest~=^sha256", "target.mediatype==m", "annotations.x==y", "id==one", "labels", "labels==", "na$me==x", "name==$one",
+           "name==.x", "name==!x", "name\t==\tone", "0name==x", "-==x", "name==ä", "labels.a-b", "a-b==c", "labels.a_b", 'labels."a"."b"==c', "name~=o,name~=n",
+           'name~="o\\.e"', "runtime.name==r", "runtime", "image==i")
+
+
+@pytest.mark.parametrize("text", FILTERS)
+def test_filters(both: Pair, text: str, named: None) -> None:
+    both.same("Images.List", images.ListImagesRequest(filters=[text]), "filters")
+    both.same("Containers.List", containers.ListContainersRequest(filters=[text]), "filters")
+    both.same("Leases.List", leases.ListRequest(filters=[text]), "filters")
+    both.same("Images.List", images.ListImagesRequest(filters=["name==two", text]), "filters")
+    both.same("Containers.ListStream", containers.ListContainersRequest(filters=[text]), "filters")
+
+
+def image(name: str, digest: str = "a" * 64, size: int = 5, media_type: str = "m", annotations: dict[str, str] | None = None,
+          **labels: str) -> images.Image:
+    target = Descriptor(media_type=media_type, digest=f"sha256:{digest}" if digest else "", size=size, annotations=annotations or {})
+    return images.Image(name=name, target=target, labels=labels)
+
+
+def container(name: str, runtime: str = "r", spec: bytes | None = b"{}", **fields: object) -> containers.Container:
+    packed = None if spec is None else Any(type_url="types.containerd.io/opencontainers/runtime-spec/1/Spec", value=spec)
+    return containers.Container(id=name, runtime=containers.Container.Runtime(name=runtime), spec=packed, **fields)
+
+
+@pytest.fixture(scope="module")
+def named(both: Pair) -> None:
+    for one in (image("one", annotations={"x": "y"}, a="b"), image("two"), image("o.e|", media_type="other")):
+        one.labels["a.b"] = "c"
+        both.same("Images.Create", images.CreateImageRequest(image=one), "filters")
+    for name in ("one", "two"):
+        both.same("Containers.Create", containers.CreateContainerRequest(
+            container=container(name, image="i", labels={"a": "b"} if name == "one" else {"a.b": "c"})), "filters")
+        both.same("Leases.Create", leases.CreateRequest(id=name, labels={"a": "b", "a.b": "c"}), "filters")
+
+
+# -- images
+
+
+def test_images(both: Pair) -> None:
+    def update(one: images.Image, *paths: str) -> images.UpdateImageRequest:
+        request = images.UpdateImageRequest(image=one)
+        request.update_mask.paths.extend(paths)
+        return request
+
+    for one in (image("a"), image("a"), image(""), image("b", digest=""), image("b", digest="abc"), image("b", size=0), image("b", size=-1),
+                image("b", media_type=""), image("c", k="v" * 4096), image("d", k=""), image("ü /:@", a="b")):
+        both.same("Images.Create", images.CreateImageRequest(image=one))
+        both.same("Images.Get", images.GetImageRequest(name=one.name))
+    for request in (update(image("a", "b" * 64, a="b")), update(image("a", "c" * 64, c="d"), "labels"), update(image("a"), "labels.c"),
+                    update(image("a", e="f", g="h"), "labels.e"), update(image("a", "d" * 64, annotations={"x": "y"}), "target"),
+                    update(image("a"), "name"), update(image("a"), "target.size"), update(image("none")), update(image("")),
+                    update(image("a", size=0)), update(image("a", e="v" * 4096), "labels"), update(image("a"), "labels", "nope")):
+        both.same("Images.Update", request)
+        both.same("Images.Get", images.GetImageRequest(name="a"))
+    both.same("Images.Get", images.GetImageRequest(name=""))
+    both.same("Images.List")
+    for name in ("a", "a", "", "none"):
+        both.same("Images.Delete", images.DeleteImageRequest(name=name))
+    both.same("Images.List")
+    both.same("Images.List", namespace="another")
+
+
+# -- containers
+
+
+def test_containers(both: Pair) -> None:
+    def update(one: containers.Container, *paths: str) -> containers.UpdateContainerRequest:
+        request = containers.UpdateContainerRequest(container=one)
+        request.update_mask.paths.extend(paths)
+        return request
+
+    packed = Any(type_url="x/y", value=b"z")
+    full = container("full", image="i", labels={"a": "b", "e": ""}, snapshotter="native", snapshot_key="k",
+                     extensions={"x": packed})
+    full.runtime.options.CopyFrom(packed)
+    for one in (container("a"), container("a"), container(""), container("a b"), container("x" * 77), container("b", runtime=""),
+                container("b", spec=None), container("b", snapshot_key="k"), container("b", extensions={"": packed}),
+                container("b", labels={"k": "v" * 4096}), full, containers.Container(), container("nosnap", snapshotter="overlayfs")):
+        both.same("Containers.Create", containers.CreateContainerRequest(container=one))
+        both.same("Containers.Get", containers.GetContainerRequest(id=one.id))
+    for request in (update(container("full", snapshotter="native", labels={"c": "d"}, extensions={"x": packed})), update(container("full")),
+                    update(container("full", runtime="s", snapshotter="native")), update(container("full", labels={"x": "y"}), "labels"),
+                    update(container("full", labels={"x": "1", "z": "2"}), "labels.z"), update(container("full"), "labels.z"),
+                    update(container("full", extensions={"n": packed}), "extensions.n"), update(container("full"), "extensions.n"),
+                    update(container("full", image="j"), "image"),
+                    update(container("full", snapshot_key="l"), "snapshotkey"), update(container("full", snapshot_key="l"), "snapshot_key"),
+                    update(container("full", spec=b"[]"), "spec"), update(container("full", spec=None), "spec"),
+                    update(container("full"), "runtime"), update(container("none")), update(container("")),
+                    update(container("full", labels={"k": "v" * 4096}), "labels"), update(container("full"), "nope.x")):
+        both.same("Containers.Update", request)
+        both.same("Containers.Get", containers.GetContainerRequest(id="full"))
+    both.same("Containers.List")
+    both.same("Containers.ListStream")
+    for name in ("a", "a", "", "none", "full"):
+        both.same("Containers.Delete", containers.DeleteContainerRequest(id=name))
+    both.same("Containers.List")
+    both.same("Containers.Get", containers.GetContainerRequest(id="a"), namespace="never-seen")
+
+
+# -- leases
+
+
+def test_leases(both: Pair) -> None:
+    for request in (leases.CreateRequest(id="l", labels={"a": "b"}), leases.CreateRequest(id="l"), leases.CreateRequest(id="a b"),
+                    leases.CreateRequest(id="k", labels={"k": "v" * 4096})):
+        both.same("Leases.Create", request)
+    digest = "sha256:" + "a" * 64
+    for name, kind in ((digest, "content"), (digest, "content"), ("nope", "content"), ("sha256:abc", "content"), ("md5:00", "content"),
+                       (digest, "content/x"), ("ref", "ingests"), ("ref", "ingests/x"), ("key", "snapshots/overlayfs"),
+                       ("key", "snapshots"), ("key", "snapshots/a/b"), ("key", "snapshots/unknown"), ("i", "images"), ("x", ""), ("x", "y")):
+        resource = leases.Resource(id=name, type=kind)
+        both.same("Leases.AddResource", leases.AddResourceRequest(id="l", resource=resource))
+        both.same("Leases.ListResources", leases.ListResourcesRequest(id="l"))
+    for name, kind in ((digest, "content"), (digest, "content"), ("ref", "ingests"), ("nope", "content"), ("x", "y"),
+                       ("key", "snapshots/none"), ("key", "snapshots/overlayfs")):
+        resource = leases.Resource(id=name, type=kind)
+        both.same("Leases.DeleteResource", leases.DeleteResourceRequest(id="l", resource=resource))
+        both.same("Leases.ListResources", leases.ListResourcesRequest(id="l"))
+    resource = leases.Resource(id=digest, type="content")
+    both.same("Leases.AddResource", leases.AddResourceRequest(id="none", resource=resource))
+    both.same("Leases.AddResource", leases.AddResourceRequest(id="none", resource=resource), namespace="never-seen")
+    both.same("Leases.DeleteResource", leases.DeleteResourceRequest(id="none", resource=resource))
+    both.same("Leases.ListResources", leases.ListResourcesRequest(id="none"))
+    both.same("Leases.List")
+    for name in ("l", "l", "", "none"):
+        both.same("Leases.Delete", leases.DeleteRequest(id=name))
+    both.same("Leases.Delete", leases.DeleteRequest(id="k"), namespace="never-seen")
+    for side in (both.real, both.wherry):
+        code, _, answer = side.call("Leases.Create", leases.CreateRequest(labels={"own": "name"}))
+        assert code == "OK"
+        number, _, rest = answer["lease"]["id"].partition("-")
+        assert number.isdecimal()
+        assert len(rest) == 4
+
+
+# -- events
+
+
+def test_events_that_are_none(both: Pair) -> None:
+    event = Any(type_url="x", value=b"y")
+    for topic in ("", "x", "/", "//", "/a//b", "/a b", "/a/", "/ok/fine", "/" + "x" * 77):
+        both.same("Events.Publish", events.PublishRequest(topic=topic, event=event))
+        both.same("Events.Forward", events.ForwardRequest(envelope=events.Envelope(topic=topic, namespace="n", event=event,
+                                                                                    timestamp=Timestamp(seconds=1))))
+    both.same("Events.Publish", events.PublishRequest(topic="/a", event=event), namespace="")
+    both.same("Events.Publish", events.PublishRequest(topic="/a", event=event), namespace="a b")
+    both.same("Events.Forward", events.ForwardRequest(envelope=events.Envelope(topic="/a", namespace="n", event=event)))
+    both.same("Events.Forward", events.ForwardRequest(envelope=events.Envelope(topic="/a", timestamp=Timestamp(seconds=1))))
+
+
+def test_where_our_code_says_more(both: Pair) -> None:
+    """Containerd forgets the code of these errors, and says UNKNOWN."""
+    update = namespaces.UpdateNamespaceRequest(namespace=namespaces.Namespace(name="more", labels={"k": "v" * 4096}))
+    resource = leases.AddResourceRequest(id="more", resource=leases.Resource(type="ingests"))
+    both.same("Leases.Create", leases.CreateRequest(id="more"))
+    for name, request in (("Namespaces.Update", update), ("Leases.AddResource", resource),
+                          ("Events.Subscribe", events.SubscribeRequest(filters=["topic="]))):
+        theirs, mine = both.real.call(name, request), both.wherry.call(name, request)
+        assert theirs[0] == "UNKNOWN"
+        assert mine == ("INVALID_ARGUMENT", *theirs[1:])

@@ -33,10 +33,10 @@ address = "{socket}"
 class Containerd:
     """A containerd that can be killed and started again. `runtime` is what `run` asks for."""
 
-    def __init__(self, folder: Path, runtime: str) -> None:
+    def __init__(self, folder: Path, runtime: str, settings: str = "") -> None:
         self.folder, self.runtime = folder, runtime
         self.socket = "/run/containerd/containerd.sock"
-        (folder / "config.toml").write_text(_CONFIG.format(folder=folder, socket=self.socket))
+        (folder / "config.toml").write_text(_CONFIG.format(folder=folder, socket=self.socket) + settings)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -91,10 +91,10 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def containerd(runtime: str = "io.containerd.wherry.v2") -> Iterator[Containerd]:
-    """Starts it, gives it the image; ends what runs and removes everything at the end."""
+def containerd(runtime: str = "io.containerd.wherry.v2", settings: str = "") -> Iterator[Containerd]:
+    """Starts it, with further settings, gives it the image; ends what runs and removes everything at the end."""
     with tempfile.TemporaryDirectory(prefix="wherry-peer-", dir="/var/tmp") as name:
-        one = Containerd(Path(name), runtime)
+        one = Containerd(Path(name), runtime, settings)
         (one.folder / "bin").mkdir()
         one.start()
         try:

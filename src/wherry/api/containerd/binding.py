@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -82,15 +83,17 @@ def _handler(method: Method, function: Callable[[Any, Call], Any]) -> grpc.RpcMe
 
     async def stream(request: bytes, context: Context) -> AsyncIterator[bytes]:
         try:
-            async for answer in function(_decoded(method, request), _call(context)):
-                yield answer.SerializeToString()
+            async with aclosing(function(_decoded(method, request), _call(context))) as answers:
+                async for answer in answers:
+                    yield answer.SerializeToString()
         except Exception as error:  # noqa: BLE001
             await _fail(method, error, context)
 
     async def streams(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         try:
-            async for answer in function(_all_decoded(method, requests), _call(context)):
-                yield answer.SerializeToString()
+            async with aclosing(function(_all_decoded(method, requests), _call(context))) as answers:
+                async for answer in answers:
+                    yield answer.SerializeToString()
         except Exception as error:  # noqa: BLE001
             await _fail(method, error, context)
 

@@ -1,0 +1,1 @@
+"""Content by digest: the blobs' files, what each namespace knows of them, and the writes that lead to them."""
