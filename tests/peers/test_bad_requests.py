@@ -441,12 +441,8 @@ STRICTER: dict[str, tuple[int, str]] = {
 NOT_DONE: dict[str, tuple[int, str]] = {
     'POST /networks/create {"Name": "new", "Scope": "swarm"}':
         (501, "networks with Scope swarm are not supported yet"),
-    "DELETE /containers/running?link=1":
-        (501, 'the parameter "link" is not supported: links are not'),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Mounts": [{"Type": "npipe", "Source": "/a", "Target": "/x"}]}}':
         (501, 'mounts of the type "npipe" are not supported'),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"NetworkMode": "host", "Links": ["running:x"]}}':
-        (501, "HostConfig.Links is not supported"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"LogConfig": {"Config": {"mode": "nosuch"}}}}':
         (501, "the log option 'mode=nosuch' is not supported"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"StorageOpt": {"size": "1g"}}}':

@@ -117,7 +117,7 @@ HOST: dict[str, Seen | Refused | str] = {
     "ExtraHosts": Seen(["there:192.0.2.9"], "cat /etc/hosts", r"192.0.2.9\s+there"),
     "GroupAdd": Seen(["staff", "4711"], "id -G", "50 4711"),
     "IpcMode": Seen("none", "ls -d /dev/shm 2>/dev/null || echo none; grep -c /dev/shm /proc/mounts", r"^0$|\n0$"),
-    "Cgroup": Refused("other", 501, "Cgroup"), "Links": Refused(["a:b"], 501, "Links"),
+    "Cgroup": Refused("other", 501, "Cgroup"), "Links": Refused(["a:b"], 400, "could not get container for a"),
     "OomScoreAdj": Seen(321, "cat /proc/self/oom_score_adj", "^321$"),
     "PidMode": Seen("host", "echo $$", r"^(?!1$)\d+$"),
     "Privileged": Seen(True, "grep ' /sys ' /proc/mounts", " rw"),

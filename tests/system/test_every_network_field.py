@@ -69,7 +69,7 @@ IPAM_CONFIG: dict[str, Row] = {
 }
 ENDPOINT: dict[str, Row] = {
     "IPAMConfig": "every_field_has_a_row",
-    "Links": Refused(["other:alias"], "links"),
+    "Links": Seen(["place:otherwise"], "nslookup otherwise", r"Name:\s+otherwise"),
     "Aliases": Seen(["nickname"], "nslookup nickname", r"Name:\s+nickname"),
     "MacAddress": Seen(MAC, "cat /sys/class/net/eth0/address", f"^{MAC}$"),
     "DriverOpts": "driver_opts",

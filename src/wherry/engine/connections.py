@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from wherry.engine.links import endpoint_links
 from wherry.engine.model import EndpointIPAMConfig, EndpointSettings, NetworkingConfig, PortBinding
 from wherry.engine.records import EndpointRecord, NetworkRecord
-from wherry.errors import InvalidArgument, NotFound, Unsupported
+from wherry.errors import InvalidArgument, NotFound
 from wherry.linux.file import replace as replace_file
 from wherry.network.model import (
     Endpoint,
@@ -218,8 +219,11 @@ def planned(record: Record, host: HostConfig, networking: NetworkingConfig | Non
     names = [main, *(name for name in asked if name not in (main, "default"))]
     if main in WITHOUT_NETWORK and len(names) > 1:
         raise InvalidArgument("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
-    return NetworkRecord(networks={name: endpoint_record(asked.get(name) or (asked.get("default") if name == "bridge" else None)
-                                                         or EndpointSettings()) for name in names})
+    found = {name: endpoint_record(asked.get(name) or (asked.get("default") if name == "bridge" else None) or EndpointSettings())
+             for name in names}
+    if host.links and main not in ("bridge", *WITHOUT_NETWORK):  # a link of the container is one on its main network
+        found[main] = replace(found[main], links=tuple(dict.fromkeys((*(found[main].links or ()), *host.links))))
+    return NetworkRecord(networks=found)
 
 
 def check_addresses(asked: EndpointIPAMConfig | None) -> None:
@@ -233,12 +237,10 @@ def check_addresses(asked: EndpointIPAMConfig | None) -> None:
 
 
 def endpoint_record(settings: EndpointSettings) -> EndpointRecord:
-    """The asked-for half of a place in a network. Raises Unsupported for links."""
-    if settings.links:
-        raise Unsupported("links between containers on a network are not supported: use aliases")
-    return EndpointRecord(ipam_config=settings.ipam_config, aliases=settings.aliases, driver_opts=settings.driver_opts,
-                          gw_priority=settings.gw_priority, desired_mac_address=settings.mac_address,
-                          network_id=settings.network_id)
+    """The asked-for half of a place in a network."""
+    return EndpointRecord(ipam_config=settings.ipam_config, links=settings.links, aliases=settings.aliases,
+                          driver_opts=settings.driver_opts, gw_priority=settings.gw_priority,
+                          desired_mac_address=settings.mac_address, network_id=settings.network_id)
 
 
 def request(record: Record, wanted: EndpointRecord) -> EndpointRequest:
@@ -252,6 +254,7 @@ def request(record: Record, wanted: EndpointRecord) -> EndpointRequest:
         link_local_ips=addresses.link_local_ips or (),
         mac_address=wanted.desired_mac_address or record.config.mac_address,
         aliases=wanted.aliases or (),
+        links=endpoint_links(wanted.links or ()),
         driver_options=tuple((wanted.driver_opts or {}).items()),
         gateway_priority=wanted.gw_priority,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wherry.engine.links import links_of
 from wherry.errors import Conflict, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Containers:
         return len(self._by_id)
 
     def find(self, reference: str) -> Container:
-        """A container by full id, name (with or without leading slash) or unique id prefix, as Docker looks it up.
+        """A container by full id, name (with or without leading slash), link (`web/store`) or unique id prefix, as Docker does.
 
         Raises NotFound («No such container: X»), and InvalidArgument for nothing and for a prefix that several ids share.
         """
@@ -40,6 +41,11 @@ class Containers:
             return found
         if found := self._by_id.get(self._names.get("/" + reference.removeprefix("/"), "")):
             return found
+        parent, _, alias = reference.removeprefix("/").partition("/")
+        if alias and (holder := self._by_id.get(self._names.get("/" + parent, ""))):
+            for link in links_of(holder.host):
+                if link.alias == alias and "/" not in link.target:
+                    return self.find(link.target)
         matching = [one for id_, one in self._by_id.items() if id_.startswith(reference)]
         if len(matching) > 1:
             raise InvalidArgument(f"multiple IDs found with provided prefix: {reference}")

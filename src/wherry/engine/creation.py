@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wherry.engine.containers import Containers
     from wherry.engine.events import Events
     from wherry.engine.images import Images
+    from wherry.engine.links import Links
     from wherry.engine.model import HostConfig, NetworkingConfig
     from wherry.engine.mounts import MountPoints
     from wherry.engine.options import EngineOptions
@@ -55,7 +56,7 @@ class Creator:
     """Makes containers."""
 
     def __init__(self, *, pool: Pool, records: Records, containers: Containers, events: Events, images: Images,
-                 layers: ContainerLayers, volumes: VolumeMounts, connections: Connections, options: EngineOptions,
+                 layers: ContainerLayers, volumes: VolumeMounts, connections: Connections, links: Links, options: EngineOptions,
                  facts: Facts, afterwards: Afterwards, run_folder: str, expect_start: Callable[[], None]) -> None:
         """`expect_start()` is told of each container that is made: most are started at once."""
         self._pool = pool
@@ -66,6 +67,7 @@ class Creator:
         self._layers = layers
         self._volumes = volumes
         self._connections = connections
+        self._links = links
         self._options = options
         self._facts = facts
         self._afterwards = afterwards
@@ -93,6 +95,7 @@ class Creator:
         host = self._host_defaults(host)
         warnings = (*dropped, *check_create(config, host, networking, self._facts))
         self._check_shared(host)
+        self._links.check(host)
         check_cgroup_parent(host.cgroup_parent, self._options.cgroup_driver)
         restart.check(host.restart_policy, auto_remove=host.auto_remove)
         container_id = container_id or naming.new_id()

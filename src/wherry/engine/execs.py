@@ -210,8 +210,7 @@ class Execs:
 
     def _process(self, one: Exec) -> dict[str, Any]:
         with self._roots.opened(one.container) as root:
-            return exec_process(one.container.record.config, one.container.host, one.request, f"/proc/self/fd/{root}",
-                                self._facts, self._options)
+            return exec_process(one.container, one.request, f"/proc/self/fd/{root}", self._facts, self._options)
 
     def _forget(self, one: Exec) -> None:
         self._by_id.pop(one.id, None)

@@ -18,8 +18,11 @@ Version = tuple[int, int]
 
 
 def inspect(container: Container, version: Version, overlay: Overlay | None,
-            sizes: tuple[int, int] | None) -> dict[str, Any]:
-    """The container as plain data. `overlay`: its folders where they exist; `sizes`: of its layer and its whole tree."""
+            sizes: tuple[int, int] | None, links: tuple[str, ...] | None) -> dict[str, Any]:
+    """The container as plain data. `overlay`: its folders where they exist; `sizes`: of its layer and its whole tree.
+
+    `links`: those of the default bridge, as they are shown.
+    """
     record = container.record
     if record.state.status == "created":  # the files are there from the first start on
         record = replace(record, resolv_conf_path="", hostname_path="", hosts_path="", log_path="")
@@ -42,7 +45,7 @@ def inspect(container: Container, version: Version, overlay: Overlay | None,
         "ProcessLabel": record.process_label,
         "AppArmorProfile": record.app_armor_profile,
         "ExecIDs": [one.id for one in container.execs.values() if one.running] or None,
-        "HostConfig": _host_config(container.host, version),
+        "HostConfig": _host_config(replace(container.host, links=links), version),
         "GraphDriver": {"Data": _graph_data(overlay), "Name": record.driver},
         **({"SizeRw": sizes[0], "SizeRootFs": sizes[1]} if sizes else {}),
         "Mounts": [mount_point(one) for one in mounts_in_order(record)],

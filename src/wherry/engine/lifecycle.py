@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from wherry.engine.ending import Ender
     from wherry.engine.events import Events
     from wherry.engine.health import Health
+    from wherry.engine.links import Links
     from wherry.engine.model import HostConfig, UpdateRequest
     from wherry.engine.pool import Pool
     from wherry.engine.records import Record, Records
     from wherry.engine.starting import Starter
 
 DEFAULT_STOP_TIMEOUT_S = 10
+# Between a removal and the failure that led to it: docker 20.10 waits for both, and complains when it hears of the failure first.
+HEARD_S = 0.01
 KILL_TIMEOUT_S = 10.0  # after SIGKILL: longer means that the kernel cannot end it (uninterruptible sleep)
 
 
@@ -37,7 +40,7 @@ class Lifecycle:
     """The verbs."""
 
     def __init__(self, *, pool: Pool, records: Records, containers: Containers, events: Events, starter: Starter, ender: Ender,
-                 cgroups: Cgroups, health: Health, connections: Connections) -> None:
+                 cgroups: Cgroups, health: Health, connections: Connections, links: Links) -> None:
         self._pool = pool
         self._records = records
         self._containers = containers
@@ -47,6 +50,7 @@ class Lifecycle:
         self._cgroups = cgroups
         self._health = health
         self._connections = connections
+        self._links = links
 
     async def start(self, container: Container) -> None:
         """Starts a container by hand. Raises NotModified when it runs, Conflict, NotFound, InvalidArgument, Internal."""
@@ -68,6 +72,7 @@ class Lifecycle:
         except Exception:
             if container.host.auto_remove and container.state.status in ("created", "exited"):
                 await self._ender.remove(container)
+                await asyncio.sleep(HEARD_S)
             raise
         self._health.watch(container)
 
@@ -163,6 +168,7 @@ class Lifecycle:
                 raise
             container.record = record
             self._containers.release(old)
+        await self._links.renamed(container, old.removeprefix("/"))
         self._events.publish("container", "rename", container.id, container.attributes(oldName=old))
 
     async def update(self, container: Container, host: HostConfig) -> None:

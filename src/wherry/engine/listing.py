@@ -12,6 +12,7 @@ import msgspec
 
 from wherry.engine import inspect
 from wherry.engine.filters import Filters
+from wherry.engine.links import link_names
 from wherry.engine.states import STATUSES
 from wherry.engine.status import describe
 from wherry.errors import InvalidArgument, NotFound
@@ -80,18 +81,21 @@ class Listing:
     def encode(self, chosen: list[Container], version: tuple[int, int], now_ns: int,
                sizes: dict[str, tuple[int, int]] | None = None) -> bytes:
         """The list as JSON. `sizes`: by id, the layer's and the whole tree's bytes, where they were asked for."""
-        return b"[" + b",".join(self._entry(one, version, now_ns, (sizes or {}).get(one.id)) for one in chosen) + b"]\n"
+        linked, sizes = link_names(self._containers), sizes or {}
+        return b"[" + b",".join(self._entry(one, version, now_ns, sizes.get(one.id), linked.get(one.id, []))
+                                for one in chosen) + b"]\n"
 
     def forget(self, container_id: str) -> None:
         """Drops what is kept of a container that is gone."""
         self._kept.pop(container_id, None)
 
-    def _entry(self, container: Container, version: tuple[int, int], now_ns: int, sizes: tuple[int, int] | None) -> bytes:
+    def _entry(self, container: Container, version: tuple[int, int], now_ns: int, sizes: tuple[int, int] | None,
+               linked: list[str]) -> bytes:
         kept = self._kept.get(container.id)
         if kept is None or kept[0] is not container.record or kept[1] != version:
             fixed = msgspec.json.encode(_fixed(container, version))[:-1]
             kept = self._kept[container.id] = (container.record, version, fixed)
-        moving: dict[str, Any] = {"Status": describe(container.state, now_ns)}
+        moving: dict[str, Any] = {"Status": describe(container.state, now_ns), "Names": [container.record.name, *sorted(linked)]}
         if sizes:
             moving |= {key: size for key, size in zip(("SizeRw", "SizeRootFs"), sizes, strict=True) if size}
         return kept[2] + b"," + msgspec.json.encode(moving)[1:]
@@ -119,7 +123,6 @@ def _fixed(container: Container, version: tuple[int, int]) -> dict[str, Any]:
         host["Annotations"] = container.host.annotations
     return {
         "Id": record.id,
-        "Names": [record.name],
         "Image": record.config.image or record.image,
         "ImageID": record.image,
         "Command": command(record),

@@ -44,7 +44,8 @@ class NameFiles:
         if host.network_mode == "host":
             return _read("/etc/hosts") + _extra(host.extra_hosts or (), gateway)
         addresses = [one.ipv4_address for one in connected.endpoints.values() if one.ipv4_address]
-        return files.hosts(config.hostname, config.domainname, addresses, host.extra_hosts or (), (), gateway)
+        return files.hosts(config.hostname, config.domainname, addresses, host.extra_hosts or (),
+                           (link.hosts for link in container.linked), gateway)
 
     def _resolv_conf(self, container: Container, connected: Connected) -> str:
         host, options = container.host, self._options

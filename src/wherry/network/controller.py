@@ -29,7 +29,7 @@ from wherry.network.firewall import Firewall
 from wherry.network.ipam import mac_of
 from wherry.network.links import Links
 from wherry.network.model import Endpoint, Network, PublishedPort
-from wherry.network.names import Directory
+from wherry.network.names import Directory, View
 from wherry.network.places import Places
 from wherry.network.ports import ANY_IPV4, Ports, PortUnavailable
 from wherry.network.proxy import protocol
@@ -391,10 +391,10 @@ class Controller:
                     claim.socket.close()  # the proxy, or the table of places, has a copy
         return [claim.port for claim in claims]
 
-    def _visible(self, container_id: str) -> tuple[Network, ...]:
+    def _visible(self, container_id: str) -> tuple[View, ...]:
         """The user-defined networks on which a container is attached: whose names it may ask for."""
-        found = (self.network(endpoint.network_id) for endpoint in self._places.attached(container_id))
-        return tuple(network for network in found if not network.is_default)
+        found = (View(network=self.network(one.network_id), links=one.links) for one in self._places.attached(container_id))
+        return tuple(view for view in found if not view.network.is_default)
 
     def _sync_proxy(self, restored: tuple[Restored, ...]) -> None:
         """Makes a proxy that ran on over our restart forget what has gone, and learn what it lacks."""

@@ -89,6 +89,8 @@ class EndpointRequest(Record):
     link_local_ips: tuple[str, ...] = ()
     mac_address: str = ""
     aliases: tuple[str, ...] = ()
+    links: Pairs = ()
+    """(alias, name): names of others that this container alone uses. Without effect on the default networks."""
     driver_options: Pairs = ()
     gateway_priority: int = 0
 
@@ -109,6 +111,7 @@ class Endpoint(Record):
     aliases: tuple[str, ...] = ()
     """As asked for; none on the default networks."""
     dns_names: tuple[str, ...] = ()
+    links: Pairs = ()
     driver_options: Pairs = ()
     gateway_priority: int = 0
     host_interface: str = ""

@@ -73,6 +73,7 @@ class Places:
                 mac_address=(request.mac_address.lower().replace("-", ":") or mac_of(address)) if address else "",
                 aliases=names[0],
                 dns_names=names[1],
+                links=request.links,
                 driver_options=request.driver_options,
                 gateway_priority=request.gateway_priority,
             )

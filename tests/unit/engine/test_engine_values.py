@@ -218,8 +218,9 @@ def test_networks_of_a_new_container() -> None:
                  lambda: names("container:x", port_bindings={"80/tcp": None})):
         with pytest.raises(InvalidArgument):
             call()
-    with pytest.raises(Unsupported, match="links"):
-        names("mine", {"mine": EndpointSettings(links=("a:b",))})
+    host = HostConfig(network_mode="mine", links=("a:b", "c"))
+    networking = NetworkingConfig(endpoints_config={"mine": EndpointSettings(links=("c", "d"))})
+    assert (connections.planned(Record(), host, networking, (1, 50)).networks or {})["mine"].links == ("c", "d", "a:b")
 
 
 def test_what_a_record_says_of_networks_while_it_runs_and_after(tmp_path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wherry.network.proxy import names, protocol, single
 from wherry.network.proxy.loop import Loop
-from wherry.network.proxy.names import Name, Names
+from wherry.network.proxy.names import Name, Names, Sight
 from wherry.network.proxy.udp import _reply_source
 
 
@@ -57,8 +57,10 @@ def book() -> Names:
     return found
 
 
-def ask(book: Names, name: str, kind: str = "A", networks: tuple[str, ...] = ("n1",), rotation: int = 0) -> list[str] | None:
-    reply = names.answer(dnslib.DNSRecord.question(name, kind).pack(), book, networks, rotation)
+def ask(book: Names, name: str, kind: str = "A", networks: tuple[str, ...] = ("n1",), rotation: int = 0,
+        links: dict[tuple[str, str], str] | None = None) -> list[str] | None:
+    sight = Sight(networks=networks, links=links or {})
+    reply = names.answer(dnslib.DNSRecord.question(name, kind).pack(), book, sight, rotation)
     return None if reply is None else [str(record.rdata) for record in dnslib.DNSRecord.parse(reply).rr]
 
 
@@ -70,6 +72,16 @@ def test_names_by_network(book: Names) -> None:
     assert ask(book, "web.other", networks=("n1", "n2")) == ["172.19.0.2"]
     assert ask(book, "nobody") is None
     assert ask(book, "web", networks=()) is None
+
+
+def test_links_are_names_of_one_asker(book: Names) -> None:
+    links = {("n1", "db"): "web2", ("n2", "store"): "Web", ("n1", "later"): "nobody"}
+    assert ask(book, "db", links=links) == ask(book, "DB.net", links=links) == ["172.18.0.3"]
+    assert ask(book, "db") is None
+    assert ask(book, "store", links=links) is None  # a link of another network
+    assert ask(book, "store", networks=("n1", "n2"), links=links) == ["172.19.0.2"]
+    assert ask(book, "later", links=links) is None
+    assert ask(book, "web", links=links) == ["172.18.0.2"]
 
 
 def test_shared_aliases_take_turns(book: Names) -> None:
@@ -102,7 +114,7 @@ def test_servfail_repeats_the_question() -> None:
 @given(st.binary(max_size=300))
 def test_junk_raises_only_value_error(junk: bytes) -> None:
     try:
-        names.answer(junk, Names(), ("n",))
+        names.answer(junk, Names(), Sight(networks=("n",), links={}))
     except ValueError:
         return
 
@@ -110,7 +122,7 @@ def test_junk_raises_only_value_error(junk: bytes) -> None:
 def test_a_response_is_no_query() -> None:
     reply = dnslib.DNSRecord.question("a").reply().pack()
     with pytest.raises(ValueError, match="no DNS query"):
-        names.answer(reply, Names(), ())
+        names.answer(reply, Names(), Sight(networks=(), links={}))
 
 
 def test_long_answers_are_cut_for_udp() -> None:

@@ -49,9 +49,9 @@ def routes() -> list[Route]:
         Route("POST", "/grpc", _unsupported("BuildKit's gRPC (POST /grpc)")),
         Route("POST", "/build/cancel", _unsupported("BuildKit (POST /build/cancel)")),
         Route("GET", "/images/{name:path}/attestations", _unsupported("attestations of images")),
-        Route("GET", "/containers/{id}/checkpoints", _unsupported("checkpoints of containers")),
-        Route("POST", "/containers/{id}/checkpoints", _unsupported("checkpoints of containers")),
-        Route("DELETE", "/containers/{id}/checkpoints/{checkpoint}", _unsupported("checkpoints of containers")),
+        Route("GET", "/containers/{id:path}/checkpoints", _unsupported("checkpoints of containers")),
+        Route("POST", "/containers/{id:path}/checkpoints", _unsupported("checkpoints of containers")),
+        Route("DELETE", "/containers/{id:path}/checkpoints/{checkpoint}", _unsupported("checkpoints of containers")),
     ]
 
 

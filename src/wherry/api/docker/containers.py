@@ -18,7 +18,7 @@ from wherry.engine.listing import ListRequest
 from wherry.engine.model import ContainerConfig, CreateRequest, HostConfig, UpdateRequest
 from wherry.engine.moments import parse_moment
 from wherry.engine.spec.limits import check_limits, supported
-from wherry.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from wherry.errors import Conflict, Internal, InvalidArgument, NotFound, Unsupported, WherryError
 from wherry.oci.platform import parse_platform
 
 if TYPE_CHECKING:
@@ -41,28 +41,28 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/containers/json", one.list),
         Route("POST", "/containers/create", one.create),
         Route("POST", "/containers/prune", one.prune, since=(1, 25)),
-        Route("GET", "/containers/{id}/json", one.inspect),
-        Route("GET", "/containers/{id}/top", one.top),
-        Route("GET", "/containers/{id}/logs", one.logs),
-        Route("GET", "/containers/{id}/changes", one.changes),
-        Route("GET", "/containers/{id}/export", one.export),
-        Route("GET", "/containers/{id}/stats", one.stats),
-        Route("POST", "/containers/{id}/resize", one.resize),
-        Route("POST", "/containers/{id}/start", one.start),
-        Route("POST", "/containers/{id}/stop", one.stop),
-        Route("POST", "/containers/{id}/restart", one.restart),
-        Route("POST", "/containers/{id}/kill", one.kill),
-        Route("POST", "/containers/{id}/update", one.update),
-        Route("POST", "/containers/{id}/rename", one.rename),
-        Route("POST", "/containers/{id}/pause", one.pause),
-        Route("POST", "/containers/{id}/unpause", one.unpause),
-        Route("POST", "/containers/{id}/attach", one.attach),
-        Route("GET", "/containers/{id}/attach/ws", one.attach_websocket),
-        Route("POST", "/containers/{id}/wait", one.wait),
-        Route("DELETE", "/containers/{id}", one.remove),
-        Route("HEAD", "/containers/{id}/archive", one.archive_stat),
-        Route("GET", "/containers/{id}/archive", one.archive_get),
-        Route("PUT", "/containers/{id}/archive", one.archive_put),
+        Route("GET", "/containers/{id:path}/json", one.inspect),
+        Route("GET", "/containers/{id:path}/top", one.top),
+        Route("GET", "/containers/{id:path}/logs", one.logs),
+        Route("GET", "/containers/{id:path}/changes", one.changes),
+        Route("GET", "/containers/{id:path}/export", one.export),
+        Route("GET", "/containers/{id:path}/stats", one.stats),
+        Route("POST", "/containers/{id:path}/resize", one.resize),
+        Route("POST", "/containers/{id:path}/start", one.start),
+        Route("POST", "/containers/{id:path}/stop", one.stop),
+        Route("POST", "/containers/{id:path}/restart", one.restart),
+        Route("POST", "/containers/{id:path}/kill", one.kill),
+        Route("POST", "/containers/{id:path}/update", one.update),
+        Route("POST", "/containers/{id:path}/rename", one.rename),
+        Route("POST", "/containers/{id:path}/pause", one.pause),
+        Route("POST", "/containers/{id:path}/unpause", one.unpause),
+        Route("POST", "/containers/{id:path}/attach", one.attach),
+        Route("GET", "/containers/{id:path}/attach/ws", one.attach_websocket),
+        Route("POST", "/containers/{id:path}/wait", one.wait),
+        Route("DELETE", "/containers/{id:path}", one.remove),
+        Route("HEAD", "/containers/{id:path}/archive", one.archive_stat),
+        Route("GET", "/containers/{id:path}/archive", one.archive_get),
+        Route("PUT", "/containers/{id:path}/archive", one.archive_put),
         Route("POST", "/commit", one.commit),
     ]
 
@@ -98,7 +98,7 @@ class Containers:
             sizes = await pool.run_long(layers.size, container.id) if request.query.flag("size") else None
         except NotFound:
             overlay, sizes = None, None  # a dead container, whose layer is gone
-        shown = inspect.inspect(container, request.version, overlay, sizes)
+        shown = inspect.inspect(container, request.version, overlay, sizes, self._engine.links.shown(container))
         return Response(200, msgspec.json.encode(shown) + b"\n", JSON)
 
     async def top(self, request: Request) -> Answer:
@@ -151,10 +151,11 @@ class Containers:
         return Response.json({"Id": container.id, "Warnings": list(warnings)}, 201)
 
     async def remove(self, request: Request) -> Answer:
-        """With `force` also one that runs, with `v` its anonymous volumes too."""
+        """With `force` also one that runs, with `v` its anonymous volumes too. With `link` only the link of that name."""
         query = request.query
         if query.flag("link"):
-            raise Unsupported('the parameter "link" is not supported: links are not')
+            await self._engine.links.remove(request.parameters["id"])
+            return Response(204)
         container = self._find(request)
         await self._engine.removal.remove(container, self._engine.lifecycle, force=query.flag("force"), volumes=query.flag("v"))
         return Response(204)
@@ -194,7 +195,11 @@ class Containers:
 
     async def restart(self, request: Request) -> Answer:
         """Ends it and lets it run again."""
-        await self._engine.lifecycle.restart(self._find(request), signal=_signal(request), timeout_s=_seconds(request))
+        container = self._find(request)
+        try:
+            await self._engine.lifecycle.restart(container, signal=_signal(request), timeout_s=_seconds(request))
+        except WherryError as error:
+            raise Internal(f"Cannot restart container {request.parameters['id']}: {error.message}") from error
         return Response(204)
 
     async def kill(self, request: Request) -> Answer:

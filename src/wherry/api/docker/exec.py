@@ -22,7 +22,7 @@ def routes(engine: Engine) -> list[Route]:
     """The routes of this resource."""
     one = Execs(engine)
     return [
-        Route("POST", "/containers/{id}/exec", one.create),
+        Route("POST", "/containers/{id:path}/exec", one.create),
         Route("POST", "/exec/{id}/start", one.start),
         Route("POST", "/exec/{id}/resize", one.resize),
         Route("GET", "/exec/{id}/json", one.inspect),

@@ -83,8 +83,7 @@ def _not_done(_config: ContainerConfig, host: HostConfig, _networking: Networkin
         raise Unsupported("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     for name, value in (("HostConfig.CpuCount", host.cpu_count), ("HostConfig.CpuPercent", host.cpu_percent),
                         ("HostConfig.IOMaximumIOps", host.io_maximum_iops),
-                        ("HostConfig.IOMaximumBandwidth", host.io_maximum_bandwidth), ("HostConfig.Cgroup", host.cgroup),
-                        ("HostConfig.Links", host.links)):
+                        ("HostConfig.IOMaximumBandwidth", host.io_maximum_bandwidth), ("HostConfig.Cgroup", host.cgroup)):
         if value:
             raise Unsupported(f"{name} is not supported")
 

@@ -1,6 +1,7 @@
 """What the networks' DNS knows: names of endpoints to addresses and back. Queries and answers as bytes; no sockets.
 
-A name is looked up in the networks of the asking container, in their order. `None` as an answer means: not ours, ask on.
+A name is looked up in the networks of the asking container, in their order; first it may be a link, the asker's own name for
+another one. `None` as an answer means: not ours, ask on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ class Name(Record):
     address: str
 
 
+class Sight(Record):
+    """What a container sees: networks, in the order in which they are asked, and its links by network and alias."""
+
+    networks: tuple[str, ...]
+    links: dict[tuple[str, str], str]
+
+
 class Names:
     """All names of all networks of one daemon."""
 
@@ -46,11 +54,12 @@ class Names:
             self._networks.pop(network_id, None)
             self._network_names.pop(network_id, None)
 
-    def addresses(self, name: str, networks: Iterable[str]) -> list[str]:
-        """The addresses of a name (`web` or `web.network`) as seen from networks; several containers may share an alias."""
-        wanted = name.rstrip(".").lower()
-        for network_id in networks:
+    def addresses(self, name: str, sight: Sight) -> list[str]:
+        """The addresses of a name (`web` or `web.network`); several containers may share an alias."""
+        asked = name.rstrip(".").lower()
+        for network_id in sight.networks:
             suffix = "." + self._network_names.get(network_id, "").lower()
+            wanted = sight.links.get((network_id, asked.removesuffix(suffix)), asked).lower()
             found = [
                 known.address for known in self._networks.get(network_id, {}).values()
                 if any(wanted in (one.lower(), one.lower() + suffix) for one in known.names)
@@ -71,7 +80,7 @@ class Names:
         return ((network_id, endpoint) for network_id, known in self._networks.items() for endpoint in known)
 
 
-def answer(query: bytes, names: Names, networks: Iterable[str], rotation: int = 0) -> bytes | None:
+def answer(query: bytes, names: Names, sight: Sight, rotation: int = 0) -> bytes | None:
     """The answer to a query that is ours to answer, else None. Raises ValueError for bytes that are no query."""
     import dnslib
 
@@ -79,9 +88,8 @@ def answer(query: bytes, names: Names, networks: Iterable[str], rotation: int = 
     question = record.questions[0]
     kind = dnslib.QTYPE.get(question.qtype)
     name = str(question.qname)
-    networks = tuple(networks)
     if kind in ("A", "AAAA", "MX", "SRV"):
-        found = names.addresses(name, networks)
+        found = names.addresses(name, sight)
         if not found:
             return None
         reply = _reply(record)
@@ -92,7 +100,7 @@ def answer(query: bytes, names: Names, networks: Iterable[str], rotation: int = 
         return bytes(reply.pack())  # known, but not of that kind: an empty answer, so that nobody else is asked
     if kind == "PTR" and name.lower().rstrip(".").endswith(".in-addr.arpa"):
         address = ".".join(reversed(name.rstrip(".").split(".")[:-2]))
-        owner = names.name_of(address, networks)
+        owner = names.name_of(address, sight.networks)
         if owner:
             reply = _reply(record)
             reply.add_answer(dnslib.RR(question.qname, dnslib.QTYPE.PTR, ttl=TTL_S, rdata=dnslib.PTR(owner + ".")))

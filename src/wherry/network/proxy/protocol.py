@@ -37,11 +37,15 @@ class Port(Record):
 
 
 class Dns(Record):
-    """The DNS of a container: whose names it sees, and who is asked for others (None, in a change: as before)."""
+    """The DNS of a container: whose names it sees, and who is asked for others (None, in a change: as before).
+
+    `links`: (network, alias, name), names of others on a network that it alone uses.
+    """
 
     container: str
     networks: tuple[str, ...]
     servers: tuple[str, ...] | None
+    links: tuple[tuple[str, str, str], ...] = ()
 
 
 class Known(Record):

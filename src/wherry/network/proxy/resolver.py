@@ -31,14 +31,14 @@ class Resolver:
 
     def __init__(
         self, loop: Loop, udp: _socket.socket, tcp: _socket.socket, book: names.Names,
-        networks: tuple[str, ...], servers: tuple[str, ...],
+        sight: names.Sight, servers: tuple[str, ...],
     ) -> None:
         """Owns both sockets. Without `servers` (a container on internal networks only) what is not ours fails."""
         self._loop = loop
         self._udp = udp
         self._tcp = tcp
         self._book = book
-        self.networks = networks
+        self.sight = sight
         self.servers = servers
         self._asking: set[_Ask] = set()
         self._clients: set[_TcpClient] = set()
@@ -62,7 +62,7 @@ class Resolver:
         """Calls `done` with the answer, now or later. Bytes that are no query are passed over in silence."""
         self._turn += 1
         try:
-            reply = names.answer(query, self._book, self.networks, self._turn)
+            reply = names.answer(query, self._book, self.sight, self._turn)
             if reply is None and (not self.servers or len(self._asking) >= _MAX_ASKING):
                 reply = names.failure(query)
         except ValueError:

@@ -9,7 +9,7 @@ from wherry.linux import unixsocket
 from wherry.linux.process import set_name
 from wherry.network.proxy import protocol
 from wherry.network.proxy.loop import READ, Loop
-from wherry.network.proxy.names import Name, Names
+from wherry.network.proxy.names import Name, Names, Sight
 from wherry.network.proxy.tcp import TcpForward
 from wherry.network.proxy.udp import UdpForward
 
@@ -111,11 +111,12 @@ class Server:
         from wherry.network.proxy.resolver import Resolver
 
         entry: protocol.Dns = protocol.record(protocol.Dns, message["entry"])
+        sight = Sight(networks=entry.networks, links={(network, alias.lower()): name for network, alias, name in entry.links})
         present = self._resolvers.get(entry.container)
         if not sockets:
             if present is None:
                 raise KeyError(f"no DNS for container {entry.container}")
-            present.networks = entry.networks
+            present.sight = sight
             present.servers = present.servers if entry.servers is None else entry.servers
             return
         if len(sockets) != 2:
@@ -123,7 +124,7 @@ class Server:
         if present:
             present.close()
         self._resolvers[entry.container] = Resolver(
-            self._loop, sockets[0], sockets[1], self._names, entry.networks, entry.servers or ())
+            self._loop, sockets[0], sockets[1], self._names, sight, entry.servers or ())
 
     def _close_dns(self, message: dict[str, Any], _sockets: list[_socket.socket]) -> None:
         for container in message["containers"]:

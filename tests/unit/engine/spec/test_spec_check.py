@@ -75,7 +75,6 @@ REFUSED = [
     ({}, {"security_opt": ("apparmor=mine",)},
      "--security-opt apparmor=mine: AppArmor is not enabled on this machine"),
     ({}, {"security_opt": ("label=type:x_t",)}, "--security-opt label=type:x_t: SELinux is not enabled on this machine"),
-    ({}, {"links": ("a:b",)}, "HostConfig.Links is not supported"),
     ({}, {"cpu_count": 1}, "HostConfig.CpuCount is not supported"),
     ({}, {"shm_size": -1}, "SHM size can not be less than 0"),
     ({}, {"tmpfs": {"/x": "nonsense"}}, 'invalid tmpfs option ["nonsense"]'),

@@ -63,7 +63,7 @@ ELSEWHERE = {
     "binds": "mounts", "log_config": "logconfig", "port_bindings": "connections", "restart_policy": "creation",
     "auto_remove": "ending", "volume_driver": "mounts", "volumes_from": "mounts", "dns": "namefiles", "dns_options": "namefiles",
     "dns_search": "namefiles", "extra_hosts": "namefiles", "group_add": "bundle", "publish_all_ports": "connections",
-    "runtime": "starting", "mounts": "mounts", "cgroup_parent": "cgroups",
+    "runtime": "starting", "mounts": "mounts", "cgroup_parent": "cgroups", "links": "links",
 }
 # Kept and shown; whoever starts the container asks to be attached, or writes the file, himself, and escaped arguments are a matter of
 # Windows. Docker's daemon does as much.
