@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from api_pair import PATIENCE_S, pair
 from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from wherry.proto.services import containers_pb2 as containers
 from wherry.proto.services import events_pb2 as events
 from wherry.proto.services import images_pb2 as images
+from wherry.proto.services import introspection_pb2 as introspection
 from wherry.proto.services import leases_pb2 as leases
 from wherry.proto.services import namespaces_pb2 as namespaces
 from wherry.proto.types_pb2 import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from api_pair import Pair
+    from api_pair import Pair, Side
 
 pytestmark = [
     pytest.mark.root, pytest.mark.peer,
@@ -268,3 +272,85 @@ def test_where_our_code_says_more(both: Pair) -> None:
         theirs, mine = both.real.call(name, request), both.wherry.call(name, request)
         assert theirs[0] == "UNKNOWN"
         assert mine == ("INVALID_ARGUMENT", *theirs[1:])
+
+
+# -- introspection
+
+
+@pytest.mark.parametrize("text", ["type==io.containerd.snapshotter.v1,id==overlayfs", "type==io.containerd.grpc.v1,id==version",
+                                  "id==nope", "type~=snapshotter,id!=overlayfs,id!=native,id!=aufs,id!=btrfs,id!=devmapper,id!=zfs", "id="])
+def test_plugins_that_clients_look_for(both: Pair, text: str) -> None:
+    request = introspection.PluginsRequest(filters=[text])
+    both.same("Introspection.Plugins", request, ignoring="exports")
+
+
+def test_what_there_is(both: Pair) -> None:
+    theirs, mine = ({(one.type, one.id) for one in side.message("Introspection.Plugins", introspection.PluginsRequest()).plugins}
+                    for side in (both.real, both.wherry))
+    assert {one for one in theirs if one[0] in ("io.containerd.grpc.v1", "io.containerd.content.v1", "io.containerd.runtime.v2")} - mine == {
+        ("io.containerd.grpc.v1", "healthcheck")}  # `health` here, after its service
+    server = both.wherry.message("Introspection.Server", Empty())
+    assert server.pid == both.wherry.process.pid
+    assert server.uuid == both.wherry.message("Introspection.Server", Empty()).uuid
+    assert len(server.uuid) == 36
+    both.wherry.ctr("plugins", "ls", "-d")
+    found = both.wherry.message("Introspection.PluginInfo", introspection.PluginInfoRequest(type="io.containerd.content.v1", id="content"))
+    assert found.plugin.exports["root"].endswith("/content")
+    assert both.wherry.call("Introspection.PluginInfo", introspection.PluginInfoRequest(type="x", id="y"))[0] == "NOT_FOUND"
+
+
+# -- events as they come
+
+
+def test_events_of_what_is_done(both: Pair) -> None:
+    def do(side: Side) -> None:
+        side.call("Namespaces.Create", namespaces.CreateNamespaceRequest(namespace=namespaces.Namespace(name="told", labels={"a": "b"})), "told")
+        side.call("Images.Create", images.CreateImageRequest(image=image("i", a="b")), "told")
+        side.call("Images.Update", images.UpdateImageRequest(image=image("i", c="d")), "told")
+        side.call("Containers.Create", containers.CreateContainerRequest(container=container("c", image="i")), "told")
+        side.call("Containers.Update", containers.UpdateContainerRequest(container=container("c", labels={"e": "f"}, image="j")), "told")
+        side.call("Containers.Create", containers.CreateContainerRequest(container=container("c")), "told")  # there already: no event
+        side.call("Containers.Delete", containers.DeleteContainerRequest(id="c"), "told")
+        side.call("Images.Delete", images.DeleteImageRequest(name="i"), "told")
+        side.call("Events.Publish", events.PublishRequest(topic="/own/topic", event=Any(type_url="own", value=b"x")), "told")
+        side.call("Events.Forward", events.ForwardRequest(envelope=events.Envelope(
+            topic="/forwarded", namespace="told", event=Any(type_url="own"), timestamp=Timestamp(seconds=5))), "told")
+        side.call("Namespaces.Update", namespaces.UpdateNamespaceRequest(namespace=namespaces.Namespace(name="told", labels={"g": "h"})), "told")
+        side.call("Namespaces.Delete", namespaces.DeleteNamespaceRequest(name="told"))
+        side.call("Events.Publish", events.PublishRequest(topic="/end", event=SOME), "told")
+
+    for filters in ((), ("namespace==told",), ('topic=="/images/create"', "topic~=|^/containers/|"), ("event.id==c",), ("event.image==j",),
+                    ("event.labels.a==b",), ("event.runtime.name==r",), ("event",), ("topic",), ("event.name", "nope"), ("namespace!=told",)):
+        theirs, mine = (told(side, (*filters, 'topic=="/begin"', 'topic=="/end"') if filters else (), do) for side in (both.real, both.wherry))
+        assert mine == theirs, filters
+        assert mine[-1][0] == "/end"
+
+
+SOME = Any(type_url="containerd.events.NamespaceDelete", value=b"\n\x01x")  # the real one panics where there is none, and somebody filters
+
+
+def told(side: Side, filters: tuple[str, ...], do: Callable[[Side], None]) -> list[tuple[str, str, str, bytes]]:
+    """The events that a subscription with filters is given while something is done, up to `/end`."""
+    envelopes = side.stream("Events.Subscribe", events.SubscribeRequest(filters=filters))
+    begun, found = threading.Event(), []
+
+    def listen() -> None:
+        for one in envelopes:
+            if one.topic == "/begin":
+                begun.set()
+            elif one.namespace == "told" and one.topic != "/begin":
+                found.append((one.topic, one.namespace, one.event.type_url, one.event.value))
+                if one.topic == "/end":
+                    return
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while not begun.wait(0.02):  # nothing else says that a subscription has begun
+        assert time.monotonic() < deadline
+        side.call("Events.Publish", events.PublishRequest(topic="/begin", event=SOME), "told")
+    do(side)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    envelopes.cancel()
+    return found

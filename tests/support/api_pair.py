@@ -67,6 +67,11 @@ class Side:
         (answer,) = self._answers(_METHODS[name], request, [("containerd-namespace", namespace)])
         return answer
 
+    def stream(self, name: str, request: Message) -> Any:
+        """The messages of a stream as they come; `cancel` ends it."""
+        method = _METHODS[name]
+        return self.channel.unary_stream(method.path, method.request.SerializeToString, method.response.FromString)(request)
+
     def ctr(self, *words: str, code: int | None = 0, data: bytes | None = None, namespace: str = "test") -> str:
         """What the real ctr prints (both outputs) on this server."""
         done = subprocess.run(["ctr", "-a", self.socket, "-n", namespace, *words], input=data, stdout=subprocess.PIPE,

@@ -31,3 +31,7 @@ class Call:
         if not self._namespace:
             raise Conflict("namespace is required: failed precondition")
         return check_identifier(self._namespace, "namespace validation")
+
+    def namespace_or(self, other: str) -> str:
+        """The namespace of the call, or another where it has none. Raises InvalidArgument for no valid name."""
+        return self.namespace if self._namespace else other

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Namespaces:
-    """`ctr namespaces`. Unlike all others it needs no namespace in the metadata."""
+    """`ctr namespaces`. It needs no namespace in the metadata, unlike all others; its events are of that one, if there is one."""
 
     def __init__(self, pool: Pool, namespaces: store.Namespaces, exchange: Exchange) -> None:
         self._pool = pool
@@ -36,13 +36,14 @@ class Namespaces:
         found = await self._pool.run(self._namespaces.all)
         return api.ListNamespacesResponse(namespaces=[_message(one) for one in found])
 
-    async def create(self, request: api.CreateNamespaceRequest, _call: Call) -> api.CreateNamespaceResponse:
+    async def create(self, request: api.CreateNamespaceRequest, call: Call) -> api.CreateNamespaceResponse:
         """Makes one."""
         made = await self._pool.run(self._namespaces.create, request.namespace.name, dict(request.namespace.labels))
-        self._exchange.publish(made.name, "/namespaces/create", events.NamespaceCreate(name=made.name, labels=made.labels))
+        self._exchange.publish(call.namespace_or(made.name), "/namespaces/create",
+                               events.NamespaceCreate(name=made.name, labels=made.labels))
         return api.CreateNamespaceResponse(namespace=_message(made))
 
-    async def update(self, request: api.UpdateNamespaceRequest, _call: Call) -> api.UpdateNamespaceResponse:
+    async def update(self, request: api.UpdateNamespaceRequest, call: Call) -> api.UpdateNamespaceResponse:
         """Replaces the labels, or with a mask sets those that it names. The answer is empty, as containerd's."""
         name, given = request.namespace.name, dict(request.namespace.labels)
         changes = given
@@ -54,7 +55,8 @@ class Namespaces:
                 key = path.removeprefix("labels.")
                 changes[key] = given.get(key, "")
         await self._pool.run(self._namespaces.set_labels, name, changes, replace=not paths)
-        self._exchange.publish(name, "/namespaces/update", events.NamespaceUpdate(name=name, labels=given))
+        self._exchange.publish(call.namespace_or(name), "/namespaces/update",
+                               events.NamespaceUpdate(name=name, labels=given))
         return api.UpdateNamespaceResponse(namespace=api.Namespace())
 
     async def delete(self, request: api.DeleteNamespaceRequest, _call: Call) -> Empty:
