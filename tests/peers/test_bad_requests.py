@@ -391,7 +391,7 @@ STRICTER: dict[str, tuple[int, str]] = {
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"GroupAdd": [""]}}':
         (400, "Unable to find group : no name given"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"SecurityOpt": ["seccomp=nonsense"]}}':
-        (400, "Decoding seccomp profile failed: JSON is malformed: invalid character (byte 4)"),
+        (400, "Decoding seccomp profile failed: Expecting value: line 1 column 1 (char 0)"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"RestartPolicy": {"MaximumRetryCount": 3}}}':
         (400, "invalid restart policy: maximum retry count can only be used with 'on-failure'"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"PidMode": "nosuch"}}':

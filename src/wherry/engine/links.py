@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from wherry.errors import Conflict, Internal, InvalidArgument, NotFound
+from wherry.errors import Internal, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,11 +134,11 @@ class Links:
                     await self._keep(container, (Link(target.name, one.alias) if one.target == old else one for one in links))
 
     async def remove(self, reference: str) -> None:
-        """Ends the link `container/alias`; both containers stay. Raises NotFound, Conflict."""
+        """Ends the link `container/alias`; both containers stay. Raises NotFound, Internal."""
         parent, slash, alias = reference.removeprefix("/").rpartition("/")
         if not slash:
             self._containers.find(reference)
-            raise Conflict("Conflict, cannot remove the default link name of the container")
+            raise Internal("Conflict, cannot remove the default link name of the container")
         container = self._find(parent)
         links = links_of(container.host) if container else ()
         if container is None or alias not in {link.alias for link in links}:

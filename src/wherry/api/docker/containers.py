@@ -195,9 +195,9 @@ class Containers:
 
     async def restart(self, request: Request) -> Answer:
         """Ends it and lets it run again."""
-        container = self._find(request)
+        container, signal, timeout_s = self._find(request), _signal(request), _seconds(request)
         try:
-            await self._engine.lifecycle.restart(container, signal=_signal(request), timeout_s=_seconds(request))
+            await self._engine.lifecycle.restart(container, signal=signal, timeout_s=timeout_s)
         except WherryError as error:
             raise Internal(f"Cannot restart container {request.parameters['id']}: {error.message}") from error
         return Response(204)
