@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,10 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import docker as sdk
 import pytest
 from clients import CLIENTS, WHERRY
+from containers_by_api import until
 from registry_lab import CLOSED, LAYER_BYTES, OPEN, TOKENS, put_manifest, raw_manifest, registries
-from slow_proxy import slow_proxy
+from slow_proxy import SlowProxy, slow_proxy
 from terminal_lab import Terminal
 from token_server import TokenServer, token_server
 from wherryd_box import Wherryd, folders, wherryd
@@ -263,6 +266,51 @@ def test_login_push_and_logout(daemon: Wherryd, client: str, tmp_path: Path) -> 
     terminal.expect(b"Login Succeeded")
     assert terminal.end() == 0
     assert b"secret" not in terminal.text
+
+
+def drained(proxy: SlowProxy) -> None:
+    """Lets pass what is on its way, until nothing more comes: the daemon hangs up as well."""
+    proxy.rate, before = 0, -1
+    while before != proxy.sent:
+        before = proxy.sent
+        time.sleep(0.5)
+
+
+@each_client
+def test_push_ctrl_c_and_then_again(daemon: Wherryd, client: str) -> None:
+    """Ctrl-C ends a push within a moment, and the registry shows no image; the second push is whole."""
+    host, _, port = OPEN.partition(":")
+    name = f"cut-{hashlib.sha256(client.encode()).hexdigest()[:8]}"
+    daemon.docker("pull", f"{OPEN}/app:1", client=client)
+    with slow_proxy(host, int(port)) as proxy:
+        daemon.docker("tag", f"{OPEN}/app:1", f"{proxy.address}/{name}:1", client=client)
+        proxy.rate = 200_000
+        child = subprocess.Popen([client, "-H", daemon.socket, "push", f"{proxy.address}/{name}:1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        until(lambda: proxy.sent > 300_000)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=20)
+        assert child.returncode != 0
+        drained(proxy)
+        assert "manifest unknown" in daemon.docker("pull", f"{OPEN}/{name}:1", client=client, fails=True)
+        assert daemon.docker("push", f"{proxy.address}/{name}:1", client=client).count(": Pushed\n") == 3
+        daemon.docker("rmi", "-f", f"{proxy.address}/{name}:1", f"{OPEN}/app:1", client=client)
+        daemon.docker("image", "prune", "-f", client=client)
+    assert daemon.docker("run", "--rm", "--network=none", f"{OPEN}/{name}:1", "echo", "runs", client=client).endswith("runs")
+
+
+def test_a_push_by_the_sdk_that_gives_up(daemon: Wherryd) -> None:
+    host, _, port = OPEN.partition(":")
+    with slow_proxy(host, int(port)) as proxy, contextlib.closing(sdk.APIClient(daemon.socket)) as api:
+        api.pull(f"{OPEN}/app", "1")
+        api.tag(f"{OPEN}/app:1", f"{proxy.address}/sdk", "1")
+        proxy.rate = 200_000
+        stream = api.push(f"{proxy.address}/sdk", "1", stream=True, decode=True)
+        assert any(one["status"] == "Pushing" for one in stream)
+        api.close()
+        stream.close()
+        drained(proxy)
+        assert [one for one in api.push(f"{proxy.address}/sdk", "1", stream=True, decode=True) if "error" in one] == []
+        assert api.inspect_distribution(f"{proxy.address}/sdk:1")["Descriptor"]["size"] > 0
 
 
 @each_client

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 SECRET = "$2b$05$KICUJ.aMRkbB4jjDNpGfoOfYvT3H41O8pE3V5vklqp1j.jCg0IUHi"  # bcrypt of "secret": docker-registry takes no other kind
 
 
-def serve(folder: Path, address: str, htpasswd: str = "", auth: str = "") -> subprocess.Popen[bytes]:
-    """Starts one with its data below the folder, and waits until it answers; the caller ends it. `auth` is its section of that name."""
-    config = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/{address}}}}}\nhttp: {{addr: {address}}}\nlog: {{level: error}}\n"
+def serve(folder: Path, address: str, htpasswd: str = "", auth: str = "", tls: str = "") -> subprocess.Popen[bytes]:
+    """Starts one with its data below the folder, and waits until it answers; the caller ends it. `auth` and `tls` are its sections of these names."""
+    http = f"addr: {address}" + (f", tls: {{{tls}}}" if tls else "")
+    config = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/{address}}}}}\nhttp: {{{http}}}\nlog: {{level: error}}\n"
     if htpasswd:
         (folder / "htpasswd").write_text(htpasswd)
         config += f"auth: {{htpasswd: {{realm: here, path: {folder}/htpasswd}}}}\n"

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback in front of a server: counts what comes back, slows it down, cuts connections."""
+"""A TCP proxy on loopback in front of a server: counts what passes, slows it down, cuts connections."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 class SlowProxy:
-    """`received` bytes came from the server. `rate` is bytes a second for each connection (0: no limit); `cut_after` bytes a connection is closed; `dead`: at once."""
+    """Counts the bytes `sent` to the server and `received` from it.
+
+    `rate` is bytes a second for each connection and direction (0: no limit); `cut_after` bytes that came back a connection is closed; `dead`: at once.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
+        self.sent = 0
         self.received = 0
         self.rate = 0
         self.cut_after = 0
@@ -38,9 +42,15 @@ class SlowProxy:
 
     def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
+            while data := source.recv(1 << 14):
+                self.sent += len(data)
                 sink.sendall(data)
+                self._wait(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def _wait(self, data: bytes) -> None:
+        if self.rate:
+            time.sleep(len(data) / self.rate)
 
     def _bring_back(self, server: socket.socket, client: socket.socket) -> None:
         passed = 0
@@ -54,8 +64,7 @@ class SlowProxy:
                 if self.cut_after and passed >= self.cut_after:
                     self.cuts += 1
                     break
-                if self.rate:
-                    time.sleep(len(data) / self.rate)
+                self._wait(data)
         for one in (client, server):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

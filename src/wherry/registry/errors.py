@@ -14,7 +14,9 @@ import errno
 import http.client
 import json
 import os
+import re
 import socket
+import ssl
 from urllib.parse import urlsplit
 
 from wherry import errors
@@ -36,6 +38,8 @@ _BY_CODE: Mapping[str, type[errors.WherryError]] = {
     "TOOMANYREQUESTS": errors.Unavailable,
     "UNAVAILABLE": errors.Unavailable,
 }
+# Reasons of openssl-verification(1) for not taking a certificate.
+_WRONG_TIME, _WRONG_NAME, _UNKNOWN = (9, 10), (62, 64), (2, 18, 19, 20, 21)
 # What connect(2) says of the way there.
 _CONNECTING = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
 _BY_STATUS: Mapping[int, type[errors.WherryError]] = {
@@ -95,12 +99,27 @@ def _cause(failure: BaseException, url: SplitResult) -> str:
         return "EOF"
     if isinstance(current, ConnectionResetError):
         return "connection reset by peer"
+    if isinstance(current, ssl.SSLCertVerificationError):
+        return _mistrust(current, url)
     text = str(current) or type(current).__name__
+    if alert := re.search(r"ALERT_([A-Z_]+)", text):
+        return f"remote error: tls: {alert[1].replace('_CA', '_CERTIFICATE_AUTHORITY').replace('_', ' ').lower()}"
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text.lower() or "HTTP_REQUEST" in text:
         return "http: server gave HTTP response to HTTPS client"
     if "IncompleteRead" in text:
         return "unexpected EOF"
     return text
+
+
+def _mistrust(failure: ssl.SSLCertVerificationError, url: SplitResult) -> str:
+    """What Go says of a certificate that is not taken."""
+    if failure.verify_code in _WRONG_TIME:
+        return "x509: certificate has expired or is not yet valid"
+    if failure.verify_code in _WRONG_NAME:
+        return f"x509: certificate is not valid for {url.hostname}"
+    if failure.verify_code in _UNKNOWN:
+        return "x509: certificate signed by unknown authority"
+    return f"x509: {failure.verify_message}"
 
 
 def _address(url: SplitResult) -> str:

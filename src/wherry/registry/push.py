@@ -89,6 +89,8 @@ class Pusher:
                 for transfer in transfers:
                     transfer.stop.set()
                 raise
+        if cancelled.is_set():  # the registry is told last that there is an image
+            raise errors.Cancelled("context canceled")
         config = Descriptor(media_type=oci.DOCKER_CONFIG, digest=image.id, size=len(image.raw))
         if not repository.has_blob(config.digest):
             repository.finish_upload(repository.send_blob(repository.start_upload(), [image.raw]), config.digest)
@@ -132,6 +134,7 @@ class _Transfer:
 
     def run(self) -> Descriptor:
         """The blob's descriptor, when the registry has it."""
+        self._check_wanted()
         found = self._found_there()
         if found is None:
             self._remember(found := self._send())
@@ -164,6 +167,7 @@ class _Transfer:
         upload = self._repository.start_upload()
         sent = _Compressed(self._tar())
         upload = self._repository.send_blob(upload, sent)
+        self._check_wanted()
         digest = "sha256:" + sent.digest.hexdigest()
         self._repository.finish_upload(upload, digest)
         self._say("Pushed")
@@ -175,14 +179,17 @@ class _Transfer:
         total = self._layer.size_bytes
         with self._stores.layers.open_tar(self._layer.chain_id) as stream:
             for chunk in stream:
-                if self.stop.is_set() or self._cancelled.is_set():
-                    raise errors.Cancelled("context canceled")
+                self._check_wanted()
                 yield chunk
                 done += len(chunk)
                 if time.monotonic() - told >= REPORT_EVERY_S:
                     told = time.monotonic()
                     self._say_all(Progress(status="Pushing", id=short(self._layer.diff_id), current=done, total=max(total, done),
                                            measured=True))
+
+    def _check_wanted(self) -> None:
+        if self.stop.is_set() or self._cancelled.is_set():
+            raise errors.Cancelled("context canceled")
 
     def _remember(self, blob: Descriptor) -> None:
         self._stores.distribution.add(self._layer.diff_id, BlobSource(digest=blob.digest, repository=self._reference.name))

@@ -6,13 +6,13 @@ Nothing here knows what a registry is; failures come out as `errors.from_network
 from __future__ import annotations
 
 import os
-import ssl
 import threading
 import urllib.request
 
 import urllib3
 from urllib3.util import Retry, Timeout
 
+from wherry.registry import certificates
 from wherry.registry import errors as wording
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ class Transport:
         self._user_agent = user_agent
         self._certificates = certificates_folder
         self._environment = os.environ if environment is None else environment
-        self._pools: dict[tuple[str, ...], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[bool, str, str], tuple[certificates.State, urllib3.PoolManager]] = {}
         self._lock = threading.Lock()
 
     def send(self, endpoint: Endpoint, method: str, url: str, *, headers: Mapping[str, str] | None = None,
@@ -43,7 +43,7 @@ class Transport:
         """One request; the answer's body is not yet read, and the caller releases or closes it.
 
         Redirects are followed (without credentials to another host) unless the body is a stream. Raises
-        Unavailable when there is no answer.
+        Unavailable when there is no answer, Internal for certificates of ours that make no sense.
         """
         sent = {"User-Agent": self._user_agent, **(headers or {})}
         retries = Retry(total=REDIRECTS, connect=0, read=0, status=0, other=0, redirect=REDIRECTS if redirect else 0,
@@ -59,7 +59,7 @@ class Transport:
         """Ends all idle connections; requests under way are not disturbed."""
         with self._lock:
             pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
+        for _, pool in pools:
             pool.clear()
 
     def _pool(self, endpoint: Endpoint, url: str) -> urllib3.PoolManager:
@@ -67,15 +67,16 @@ class Transport:
         host = parts.netloc or ""
         proxy = self._proxy(parts.scheme or "", parts.host or "", host)
         folder = os.path.join(self._certificates, host)
-        has_certificates = os.path.isdir(folder)
-        key = (str(endpoint.verify), proxy, folder if has_certificates else "")
+        found = certificates.state(folder) if endpoint.verify else ()
+        key = (endpoint.verify, proxy, folder if found else "")
         with self._lock:
-            pool = self._pools.get(key)
-            if pool is None:
-                context = _tls(endpoint.verify, folder if has_certificates else "")
-                pool = self._pools[key] = (
+            before, pool = self._pools.get(key, ((), None))
+            if pool is None or before != found:
+                context = certificates.context(folder) if endpoint.verify else certificates.unverified()
+                pool = (
                     urllib3.ProxyManager(proxy, ssl_context=context, maxsize=8) if proxy
                     else urllib3.PoolManager(ssl_context=context, maxsize=8))
+                self._pools[key] = found, pool
             return pool
 
     def _proxy(self, scheme: str, host: str, netloc: str) -> str:
@@ -89,18 +90,3 @@ class Transport:
             return ""
         return proxy if "://" in proxy else f"http://{proxy}"
 
-
-def _tls(verify: bool, folder: str) -> ssl.SSLContext:
-    """The TLS settings for one host: `<folder>/*.crt` are authorities, `*.cert` with `*.key` our own certificates."""
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if folder:
-        for name in sorted(os.listdir(folder)):
-            path = os.path.join(folder, name)
-            if name.endswith(".crt"):
-                context.load_verify_locations(path)
-            elif name.endswith(".cert"):
-                context.load_cert_chain(path, path[:-len(".cert")] + ".key")
-    return context
