@@ -1,6 +1,7 @@
 """containerd's API beside Docker's, or alone: what it stands on, and its server.
 
-gRPC and the messages take 40 MB and a tenth of a second, so they are imported here, when the API is served.
+gRPC and the messages take 40 MB and a tenth of a second, so they are imported when the first client comes (door.py), or when
+there are tasks to take over.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 from wherry.daemon import listen
+from wherry.daemon.door import Door
 from wherry.engine.pool import Pool
 from wherry.proto import require
 from wherry.record import Record
 from wherry.shim.client import Zygote
 from wherry.store.root import DataRoot
+from wherry.tasks.bundle import all_bundles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from wherry.api.containerd.rooms import Rooms
     from wherry.api.containerd.server import Server
+    from wherry.api.containerd.tasking import Tasking
     from wherry.engine.compose import Engine
     from wherry.engine.options import EngineOptions
 
@@ -56,40 +60,52 @@ async def alone(options: EngineOptions) -> AsyncIterator[Ground]:
         yield Ground(pool=pool, zygote=zygote, **_folders(options))
 
 
+def door(ground: Ground, address: str) -> Door:
+    """The API's socket, from here on. Raises Unsupported where libraries are missing, Conflict for a path in use, OSError."""
+    require()
+    listen.make_way(address)
+    found = Door(address, lambda path: ContainerdApi.open(ground, address, path))
+    found.listen()
+    log.info("containerd's API listens on %s", address)
+    if any(all_bundles(f"{ground.run_folder}/tasks")):
+        found.open()
+    return found
+
+
 class ContainerdApi:
     """The API while it is served. Use `open`."""
 
-    def __init__(self, rooms: Rooms, server: Server, path: str) -> None:
+    def __init__(self, rooms: Rooms, tasking: Tasking, server: Server) -> None:
         self._rooms = rooms
+        self._tasking = tasking
         self._server = server
-        self._path = path
 
     @classmethod
-    async def open(cls, ground: Ground, path: str) -> Self:
-        """Serves on a Unix socket. Raises Unsupported where the libraries are missing, Conflict for a socket in use, OSError."""
-        require()
+    async def open(cls, ground: Ground, address: str, path: str) -> Self:
+        """Serves on a Unix socket at `path`, which becomes `address`. Raises Unsupported for a later database, OSError."""
         from wherry.api.containerd.rooms import Rooms
         from wherry.api.containerd.server import Server
         from wherry.api.containerd.services import services
+        from wherry.api.containerd.tasking import Tasking
 
-        listen.make_way(path)
         async with AsyncExitStack() as undo:
             rooms = await ground.pool.run(Rooms, ground.data_folder, ground.run_folder, ground.pool, ground.zygote)
             undo.callback(rooms.close)
-            server = Server(services(rooms))
+            tasking = await Tasking.open(ground.run_folder, address, ground.zygote, rooms.exchange)
+            undo.push_async_callback(tasking.close)
+            server = Server(services(rooms, tasking.tasks))
             await server.listen(path)
             undo.pop_all()
-        log.info("containerd's API listens on %s", path)
-        return cls(rooms, server, path)
+        rooms.collector.soon()
+        log.info("containerd's API has its first client")
+        return cls(rooms, tasking, server)
 
     async def close(self, seconds: float) -> None:
         """Ends the calls under way, after some seconds by force, then the rooms."""
         await self._server.close(seconds)
+        await self._tasking.close()
+        await self._rooms.collector.close()
         self._rooms.close()
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            pass  # gRPC has removed it
 
 
 def _folders(options: EngineOptions) -> dict[str, str]:

@@ -72,7 +72,7 @@ class Program:
             stack.callback(pidfile.remove, settings.pid_file)
             self._handle_signals()
             if not settings.docker_api:
-                await self._serve_containerd(stack, await stack.enter_async_context(containerd.alone(settings.engine)))
+                self._serve_containerd(stack, await stack.enter_async_context(containerd.alone(settings.engine)))
                 await self._serve(ready)
                 return 0
             engine = self._engine = await Engine.open(settings.engine)
@@ -81,7 +81,7 @@ class Program:
             try:
                 async with AsyncExitStack() as beside:
                     if settings.containerd_address:
-                        await self._serve_containerd(beside, containerd.shared(engine))
+                        self._serve_containerd(beside, containerd.shared(engine))
                     for listener in listeners:
                         await server.listen(listener.sock, listener.context)
                         log.info("API listen on %s", listener.address.removeprefix("unix://"))
@@ -93,9 +93,8 @@ class Program:
                 await server.close(ANSWERS_SECONDS)
         return 0
 
-    async def _serve_containerd(self, stack: AsyncExitStack, ground: containerd.Ground) -> None:
-        api = await containerd.ContainerdApi.open(ground, self._settings.containerd_address)
-        stack.push_async_callback(api.close, ANSWERS_SECONDS)
+    def _serve_containerd(self, stack: AsyncExitStack, ground: containerd.Ground) -> None:
+        stack.push_async_callback(containerd.door(ground, self._settings.containerd_address).close, ANSWERS_SECONDS)
 
     async def _serve(self, ready: Callable[[], None], server: Server | None = None) -> None:
         waiting = None

@@ -119,8 +119,8 @@ def _containerd_address(values: Values, places: Places) -> str:
     """As asked for; else beside our other sockets where the libraries are installed. Raises InvalidArgument."""
     address = values.get("containerd-address")
     if address is None:
-        installed = all(find_spec(name) for name in ("grpc", "google"))
-        address = f"{_absolute(values, 'exec-root', places.run_folder)}/containerd.sock" if installed else ""
+        wanted = find_spec("grpc") is not None and not values.get("on-demand")  # that one is for the command line
+        address = f"{_absolute(values, 'exec-root', places.run_folder)}/containerd.sock" if wanted else ""
     if not address and values.get("no-docker-api"):
         raise InvalidArgument("--no-docker-api leaves nothing to serve: containerd's API has no address",
                               hint="pip install 'wherry[containerd]', or give --containerd-address")

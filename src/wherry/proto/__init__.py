@@ -6,14 +6,22 @@ server (`api/containerd`) and ctr. They need the libraries of the extra `contain
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from wherry.errors import Unsupported
+
+_NEEDED = ("grpc", "grpc_health", "google.protobuf", "google.rpc", "wherry.proto.types_pb2")
 
 
 def require() -> None:
-    """Imports what this API needs. Raises Unsupported, naming the extra, where it is not installed."""
+    """Raises Unsupported, naming the extra, where what this API needs is not installed; imports nothing."""
+    if missing := [name for name in _NEEDED if not _is_there(name)]:
+        raise Unsupported(f"containerd's API needs libraries that are not installed: {', '.join(missing)}",
+                          hint="pip install 'wherry[containerd]'")
+
+
+def _is_there(name: str) -> bool:
     try:
-        import google.protobuf  # noqa: F401
-        import grpc  # noqa: F401
-    except ImportError as error:
-        raise Unsupported(f"containerd's API needs libraries that are not installed ({error})",
-                          hint="pip install 'wherry[containerd]'") from error
+        return find_spec(name) is not None
+    except ImportError:  # not even what it is a part of
+        return False

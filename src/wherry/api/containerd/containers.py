@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from wherry.api.containerd.call import Call
+    from wherry.api.containerd.collecting import Collector
     from wherry.api.containerd.exchange import Exchange
     from wherry.engine.pool import Pool
     from wherry.store.metadata import containers as store
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 class Containers:
     """`ctr containers`."""
 
-    def __init__(self, pool: Pool, containers: store.Containers, exchange: Exchange) -> None:
+    def __init__(self, pool: Pool, containers: store.Containers, exchange: Exchange, collector: Collector) -> None:
         self._pool = pool
         self._containers = containers
         self._exchange = exchange
+        self._collector = collector
 
     async def get(self, request: api.GetContainerRequest, call: Call) -> api.GetContainerResponse:
         """One by its id."""
@@ -71,6 +73,7 @@ class Containers:
         namespace = call.namespace
         await self._pool.run(self._containers.delete, namespace, request.id)
         self._exchange.publish(namespace, "/containers/delete", events.ContainerDelete(id=request.id))
+        self._collector.soon()
         return Empty()
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from wherry.api.containerd.call import Call
+    from wherry.api.containerd.collecting import Collector
     from wherry.api.containerd.exchange import Exchange
     from wherry.engine.pool import Pool
     from wherry.store.content.blobs import Blobs, Info
@@ -37,11 +38,12 @@ _RETRIES_S = tuple(0.002 * 2**number for number in range(9))  # one second in al
 class Content:
     """`ctr content`."""
 
-    def __init__(self, pool: Pool, blobs: Blobs, ingests: Ingests, exchange: Exchange) -> None:
+    def __init__(self, pool: Pool, blobs: Blobs, ingests: Ingests, exchange: Exchange, collector: Collector) -> None:
         self._pool = pool
         self._blobs = blobs
         self._ingests = ingests
         self._exchange = exchange
+        self._collector = collector
 
     async def info(self, request: api.InfoRequest, call: Call) -> api.InfoResponse:
         """What the namespace knows of a blob."""
@@ -70,6 +72,7 @@ class Content:
         namespace = call.namespace
         await self._pool.run(self._blobs.delete, namespace, digest)
         self._exchange.publish(namespace, "/content/delete", events.ContentDelete(digest=digest))
+        self._collector.soon()
         return Empty()
 
     async def read(self, request: api.ReadContentRequest, call: Call) -> AsyncIterator[api.ReadContentResponse]:

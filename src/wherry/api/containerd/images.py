@@ -14,9 +14,8 @@ from wherry.proto.types_pb2 import Descriptor
 from wherry.store.metadata.images import Image, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from wherry.api.containerd.call import Call
+    from wherry.api.containerd.collecting import Collector
     from wherry.api.containerd.exchange import Exchange
     from wherry.engine.pool import Pool
     from wherry.store.metadata import images as store
@@ -25,12 +24,11 @@ if TYPE_CHECKING:
 class Images:
     """`ctr images`, as far as names go."""
 
-    def __init__(self, pool: Pool, images: store.Images, exchange: Exchange, collect: Callable[[], Awaitable[None]]) -> None:
-        """`collect` removes what nothing holds, and returns when it is gone."""
+    def __init__(self, pool: Pool, images: store.Images, exchange: Exchange, collector: Collector) -> None:
         self._pool = pool
         self._images = images
         self._exchange = exchange
-        self._collect = collect
+        self._collector = collector
 
     async def get(self, request: api.GetImageRequest, call: Call) -> api.GetImageResponse:
         """One by its name."""
@@ -55,6 +53,7 @@ class Images:
         updated = await self._pool.run(self._images.update, namespace, image, request.update_mask.paths,
                                        nanoseconds(request.source_date_epoch))
         self._exchange.publish(namespace, "/images/update", api.ImageUpdate(name=updated.name, labels=updated.labels))
+        self._collector.soon()
         return api.UpdateImageResponse(image=_message(updated))
 
     async def delete(self, request: api.DeleteImageRequest, call: Call) -> Empty:
@@ -63,7 +62,9 @@ class Images:
         await self._pool.run(self._images.delete, namespace, request.name, request.target.digest)
         self._exchange.publish(namespace, "/images/delete", api.ImageDelete(name=request.name))
         if request.sync:
-            await self._collect()
+            await self._collector.now()
+        else:
+            self._collector.soon()
         return Empty()
 
 

@@ -15,9 +15,8 @@ from wherry.proto.services import leases_pb2 as api
 from wherry.store.metadata.leases import Lease, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from wherry.api.containerd.call import Call
+    from wherry.api.containerd.collecting import Collector
     from wherry.engine.pool import Pool
     from wherry.store.metadata import leases as store
 
@@ -25,11 +24,10 @@ if TYPE_CHECKING:
 class Leases:
     """`ctr leases`."""
 
-    def __init__(self, pool: Pool, leases: store.Leases, collect: Callable[[], Awaitable[None]]) -> None:
-        """`collect` removes what nothing holds, and returns when it is gone."""
+    def __init__(self, pool: Pool, leases: store.Leases, collector: Collector) -> None:
         self._pool = pool
         self._leases = leases
-        self._collect = collect
+        self._collector = collector
 
     async def create(self, request: api.CreateRequest, call: Call) -> api.CreateResponse:
         """Makes one, under a name of its own where none is given."""
@@ -40,7 +38,9 @@ class Leases:
         """Removes one; with `sync` also what it alone held, before the answer."""
         await self._pool.run(self._leases.delete, call.namespace, request.id)
         if request.sync:
-            await self._collect()
+            await self._collector.now()
+        else:
+            self._collector.soon()
         return Empty()
 
     async def list(self, request: api.ListRequest, call: Call) -> api.ListResponse:
@@ -56,6 +56,7 @@ class Leases:
     async def delete_resource(self, request: api.DeleteResourceRequest, call: Call) -> Empty:
         """Has it protect that no longer."""
         await self._pool.run(self._leases.delete_resource, call.namespace, request.id, _resource(request.resource))
+        self._collector.soon()
         return Empty()
 
     async def list_resources(self, request: api.ListResourcesRequest, call: Call) -> api.ListResourcesResponse:

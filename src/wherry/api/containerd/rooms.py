@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from wherry.api.containerd.collecting import Collector
 from wherry.api.containerd.exchange import Exchange
-from wherry.store.metadata import namespaces
+from wherry.store.collection import Collection
+from wherry.store.content import blobs, ingests
+from wherry.store.content.files import ContentFiles
+from wherry.store.metadata import containers, images, leases, namespaces
 from wherry.store.metadata.database import Database
+from wherry.store.snapshots import records as snapshot_records
+from wherry.store.snapshots.native import NativeLayout
+from wherry.store.snapshots.overlayfs import OverlayLayout
+from wherry.store.snapshots.snapshotter import Snapshotter
 
 if TYPE_CHECKING:
     from wherry.engine.pool import Pool
     from wherry.shim.client import Zygote
+    from wherry.store.snapshots.layout import Layout
 
-_SCHEMAS = (namespaces.SCHEMA,)
+_SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, blobs.SCHEMA, ingests.SCHEMA,
+            snapshot_records.SCHEMA)
 
 
 class Rooms:
@@ -34,6 +44,20 @@ class Rooms:
         self.exchange = Exchange()
         self.database = Database(f"{folder}/metadata.db", *_SCHEMAS)
         self.namespaces = namespaces.Namespaces(self.database)
+        self.containers = containers.Containers(self.database)
+        self.images = images.Images(self.database)
+        self.leases = leases.Leases(self.database)
+        self.content_files = ContentFiles(f"{folder}/content")
+        self.blobs = blobs.Blobs(self.database, self.leases, self.content_files)
+        self.ingests = ingests.Ingests(self.database, self.leases, self.content_files)
+        self.snapshotters = {layout.name: self._snapshotter(layout(f"{folder}/snapshots/{layout.name}"))
+                             for layout in (OverlayLayout, NativeLayout)}
+        collection = Collection(self.database, self.content_files, self.ingests, self.snapshotters.values())
+        collection.sweep()
+        self.collector = Collector(pool, collection)
+
+    def _snapshotter(self, layout: Layout) -> Snapshotter:
+        return Snapshotter(layout, snapshot_records.Records(self.database, self.leases, layout.name))
 
     def close(self) -> None:
         """Nothing is asked of them any more."""

@@ -7,23 +7,56 @@ from typing import TYPE_CHECKING
 from grpc_health.v1 import health_pb2
 
 from wherry.api.containerd.binding import Service
+from wherry.api.containerd.containers import Containers
+from wherry.api.containerd.content import Content
+from wherry.api.containerd.diff import Diff
+from wherry.api.containerd.events import Events
+from wherry.api.containerd.images import Images
+from wherry.api.containerd.introspection import Introspection
+from wherry.api.containerd.leases import Leases
 from wherry.api.containerd.namespaces import Namespaces
+from wherry.api.containerd.snapshots import Snapshots
+from wherry.api.containerd.tasks import Tasks
 from wherry.api.containerd.version import Health, Version
-from wherry.proto.services import namespaces_pb2, version_pb2
+from wherry.proto.services import (
+    containers_pb2,
+    content_pb2,
+    diff_pb2,
+    events_pb2,
+    images_pb2,
+    introspection_pb2,
+    leases_pb2,
+    namespaces_pb2,
+    snapshots_pb2,
+    tasks_pb2,
+    version_pb2,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from wherry.api.containerd.rooms import Rooms
+    from wherry.tasks.manager import Tasks as Manager
 
 
-def services(rooms: Rooms) -> list[Service]:
+def services(rooms: Rooms, tasks: Manager) -> list[Service]:
     """All of them."""
-    return [
+    offered = [
+        _service(containers_pb2, "Containers", Containers(rooms.pool, rooms.containers, rooms.exchange, rooms.collector)),
+        _service(content_pb2, "Content", Content(rooms.pool, rooms.blobs, rooms.ingests, rooms.exchange, rooms.collector)),
+        _service(diff_pb2, "Diff", Diff(rooms.pool, rooms.blobs, rooms.ingests)),
+        _service(events_pb2, "Events", Events(rooms.exchange)),
         _service(health_pb2, "Health", Health()),
+        _service(images_pb2, "Images", Images(rooms.pool, rooms.images, rooms.exchange, rooms.collector)),
+        _service(leases_pb2, "Leases", Leases(rooms.pool, rooms.leases, rooms.collector)),
         _service(namespaces_pb2, "Namespaces", Namespaces(rooms.pool, rooms.namespaces, rooms.exchange)),
+        _service(snapshots_pb2, "Snapshots", Snapshots(rooms.pool, rooms.snapshotters, rooms.exchange, rooms.collector)),
+        _service(tasks_pb2, "Tasks", Tasks(rooms.pool, rooms.containers, tasks)),
         _service(version_pb2, "Version", Version()),
     ]
+    names = sorted(["Introspection", *(one.description.name for one in offered)])
+    introspection = Introspection(rooms.pool, rooms.folder, rooms.snapshotters, names)
+    return [*offered, _service(introspection_pb2, "Introspection", introspection)]
 
 
 def _service(messages: ModuleType, name: str, implementation: object) -> Service:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from wherry.api.containerd.call import Call
+    from wherry.api.containerd.collecting import Collector
     from wherry.api.containerd.exchange import Exchange
     from wherry.engine.pool import Pool
     from wherry.store.snapshots.model import Info, Mount
@@ -29,10 +30,11 @@ _PIECE = 100  # snapshots in one answer of a list
 class Snapshots:
     """`ctr snapshots`."""
 
-    def __init__(self, pool: Pool, snapshotters: Mapping[str, Snapshotter], exchange: Exchange) -> None:
+    def __init__(self, pool: Pool, snapshotters: Mapping[str, Snapshotter], exchange: Exchange, collector: Collector) -> None:
         self._pool = pool
         self._snapshotters = snapshotters
         self._exchange = exchange
+        self._collector = collector
 
     async def prepare(self, request: api.PrepareSnapshotRequest, call: Call) -> api.PrepareSnapshotResponse:
         """Makes one to write to."""
@@ -68,6 +70,7 @@ class Snapshots:
         await self._pool.run_long(self._named(request.snapshotter).remove, call.namespace, request.key)
         self._exchange.publish(call.namespace, "/snapshot/remove", events.SnapshotRemove(
             key=request.key, snapshotter=request.snapshotter))
+        self._collector.soon()
         return Empty()
 
     async def stat(self, request: api.StatSnapshotRequest, call: Call) -> api.StatSnapshotResponse:

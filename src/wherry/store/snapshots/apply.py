@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
+from hashlib import sha256
 
+from wherry.errors import DataLoss
 from wherry.record import Record
 from wherry.store.compression import decompress
 from wherry.store.snapshots.mounting import Mounted, option
@@ -32,19 +34,41 @@ class Applied(Record):
     size_bytes: int
 
 
-def apply_layer(stream: Readable, mounts: Sequence[Mount]) -> Applied:
+def apply_layer(stream: Readable, mounts: Sequence[Mount], *, digest: str = "") -> Applied:
     """Unpacks a layer (plain, or compressed by gzip, zstd, bzip2 or xz), and reads the stream to its end.
 
-    Raises InvalidTar (InvalidArgument), DataLoss, OSError; what was unpacked until then stays in the snapshot, which the caller
-    removes.
+    `digest` is what the stream itself, as it is, has to be. Raises InvalidTar (InvalidArgument), DataLoss, OSError; what was
+    unpacked until then stays in the snapshot, which the caller removes.
     """
     with _target(mounts) as (folder, is_upper):
-        _, plain = decompress(stream)
+        hashed = _Hashed(stream)
+        _, plain = decompress(hashed)
         reader = TarReader(plain, hashed=True)
         Unpacker(folder, whiteouts=is_upper, removes=not is_upper).run(reader)
         for _ in reader.rest():
             pass
+        if digest not in ("", hashed.digest):
+            raise DataLoss(f"the layer {digest} has the digest {hashed.digest}")
         return Applied(digest=reader.source.digest, size_bytes=reader.source.taken)
+
+
+class _Hashed:
+    """A stream that is hashed while it is read."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self._digester = sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As the stream's own."""
+        data = self._stream.read(size)
+        self._digester.update(data)
+        return data
+
+    @property
+    def digest(self) -> str:
+        """Of what was read so far."""
+        return f"sha256:{self._digester.hexdigest()}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from wherry.errors import NotFound
 from wherry.oci.jsontext import dumps, loads
+from wherry.store.metadata.names import kept
 from wherry.store.metadata.namespaces import ensure
 from wherry.store.snapshots.model import COMMITTED, Info, Usage
 
@@ -120,7 +121,7 @@ class Transaction:
         cursor = self._connection.execute(
             """INSERT INTO snapshots (namespace, snapshotter, name, parent, kind, created_ns, updated_ns, labels)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-            (namespace, self._snapshotter, name, parent, kind, now_ns, now_ns, dumps(dict(labels))))
+            (namespace, self._snapshotter, name, parent, kind, now_ns, now_ns, dumps(kept(labels))))
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -128,11 +129,11 @@ class Transaction:
         """It is committed under a name."""
         self._run("""UPDATE snapshots SET name = ?, kind = ?, size_bytes = ?, inodes = ?, labels = ?, created_ns = ?,
                      updated_ns = ? WHERE id = ?""",
-                  name, COMMITTED, usage.size_bytes, usage.inodes, dumps(dict(labels)), now_ns, now_ns, number)
+                  name, COMMITTED, usage.size_bytes, usage.inodes, dumps(kept(labels)), now_ns, now_ns, number)
 
     def relabel(self, number: int, labels: Mapping[str, str], now_ns: int) -> None:
         """Its labels are these."""
-        self._run("UPDATE snapshots SET labels = ?, updated_ns = ? WHERE id = ?", dumps(dict(labels)), now_ns, number)
+        self._run("UPDATE snapshots SET labels = ?, updated_ns = ? WHERE id = ?", dumps(kept(labels)), now_ns, number)
 
     def remove(self, number: int) -> None:
         """It is gone."""
