@@ -84,6 +84,12 @@ def open_namespace(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def in_user_namespace() -> bool:
+    """Whether this process is in another user namespace than the machine's first, which maps every id to itself."""
+    with open("/proc/self/uid_map", encoding="ascii") as lines:
+        return [line.split() for line in lines] != [["0", "0", "4294967295"]]
+
+
 def same(first: str, second: str) -> bool:
     """Whether two namespace files name the same namespace."""
     a, b = os.stat(first), os.stat(second)

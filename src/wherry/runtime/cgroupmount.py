@@ -34,7 +34,7 @@ def plan_cgroup_mounts(layout: Layout, folders: dict[str, str], private: bool) -
         return CgroupMounts(private=private, unified=True, hierarchies=(("", (), folders.get("", "/sys/fs/cgroup")),))
     found = []
     for hierarchy in layout.v1:
-        folder = folders.get(hierarchy.names[0], hierarchy.mount)
+        folder = folders.get(hierarchy.names[0], hierarchy.mount + hierarchy.own)
         found.append((os.path.basename(hierarchy.mount), hierarchy.names, folder))
     return CgroupMounts(private=private, unified=False, hierarchies=tuple(found))
 

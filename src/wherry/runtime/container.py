@@ -53,9 +53,9 @@ class CreateRequest(Record):
     the program gets a terminal instead, whose master is `Init.console`. `mode` «warm»: the init is a fork of the caller
     and waits on a socket, it ends with it unless started; «cold»: it waits on a fifo in the state folder and outlives the
     creator. `cgroup_driver` is «cgroupfs» or «systemd». `preserve_fds` descriptors from 3 on are passed to the program.
-    `listen_fds`: so many of them are systemd's, and the program is told (sd_listen_fds(3)). `notify`: it gets a socket for
-    sd_notify(3), see `notify`. `seccomp_cache` is a folder for compiled
-    filters ("": none).
+    `listen_fds`: so many of them are systemd's, and the program is told (sd_listen_fds(3)). `rootless`: a cgroup that may not be
+    made is done without, unless the config names one. `notify`: the program gets a socket for sd_notify(3), see `notify`.
+    `seccomp_cache` is a folder for compiled filters ("": none).
     """
 
     id: str
@@ -70,6 +70,7 @@ class CreateRequest(Record):
     no_new_keyring: bool = False
     preserve_fds: int = 0
     listen_fds: int = 0
+    rootless: bool = False
     notify: bool = False
     mode: str = "warm"
     seccomp_cache: str = ""

@@ -43,4 +43,6 @@ def update(container: Container, resources: Mapping[str, Any]) -> None:
 
 def processes(container: Container) -> tuple[int, ...]:
     """See `container.processes`."""
+    if container.saved.cgroup_driver == "disabled":
+        raise Conflict("unable to get all container pids: cgroups not configured for container")
     return tuple(group_of(container).processes())

@@ -44,9 +44,16 @@ def create(request: CreateRequest) -> Init:
     validate.check_id(request.id)
     bundle = os.path.abspath(request.bundle)
     config = request.config or read_config(bundle)
+    if os.geteuid() or config.linux.namespace("user"):
+        from wherry.runtime.usernamespace import complete
+
+        config = complete(config)
     validate.check_config(config)
     layout = read_layout()
     group = cgroup.manager(cgroup_path(config, request), request.cgroup_driver, layout)
+    if request.rootless and not config.linux.cgroups_path and not group.may_create():
+        request = request.replace(cgroup_driver="disabled")
+        group = cgroup.manager("", "disabled")
     undo: list[Callable[[], None]] = []
     lock = _claim(request.root, request.id)
     undo.append(lambda: state.remove(request.root, request.id))
@@ -60,7 +67,7 @@ def create(request: CreateRequest) -> Init:
         # Into a pid namespace of others goes nothing but a last hop, which waits on the fifo, whoever made it.
         in_hop = request.mode == "cold" or plan.pid_namespace >= 0
         preload(
-            plan.program, hooks=any(config.hooks.as_dict().values()), cold=in_hop,
+            plan.program, hooks=any(config.hooks.as_dict().values()), cold=in_hop, user_namespace=plan.in_user_namespace,
             copies=any(step.copy_up for step in plan.rootfs.mounts), foreign_proc=plan.pid_namespace >= 0)
         if in_hop:
             plan = plan.replace(fifo_fd=_make_fifo(request.root, request.id))
@@ -132,11 +139,17 @@ def plan_init(
         from wherry.runtime.idmap import open_sources
 
         mounts = open_sources(mounts, config, fds)
+    in_user_namespace = config.linux.namespace("user") is not None
+    if in_user_namespace:
+        from wherry.runtime.idmap import open_plain_sources
+
+        mounts = open_plain_sources(mounts, fds)
     shows_cgroups = any(step.kind == "cgroup" for step in mounts)
     program = plan_program(request, config.process, load_filter(config, request)).replace(scheduling=plan_scheduling(config))
     return InitPlan(
         id=request.id,
         new=new & ~namespace.CLONE_NEWCGROUP,
+        in_user_namespace=in_user_namespace,
         joins=tuple(joins),
         cgroup_namespace=cgroup_namespace,
         keyring="" if request.no_new_keyring else f"_ses.{request.id}",
@@ -277,7 +290,7 @@ def _fork(
 ) -> Init:
     """The init, made and followed until the caller can go on. `undo` is done in reverse when a later step fails."""
     _check_cgroup(group)
-    resources = allow_default_devices(config.linux.resources or {})
+    resources = plan_resources(config, request)
     state.note_creation(request.root, request.id, cgroup_path(config, request), request.cgroup_driver)
     undo.append(group.remove)
     cgroup_fd = None
@@ -323,6 +336,14 @@ def _fork(
     return init
 
 
+def plan_resources(config: Config, request: CreateRequest) -> Mapping[str, Any]:
+    """The limits to set. An ordinary user's have no list of devices: only root may change one."""
+    given = config.linux.resources or {}
+    if request.rootless:
+        return {name: value for name, value in given.items() if name != "devices"}
+    return allow_default_devices(given)
+
+
 def _limit(group: Manager, resources: Mapping[str, Any]) -> None:
     """Makes the cgroup with its limits. Raises StartFailed for limits that cannot be: the container is wrong, not the request."""
     try:
@@ -330,6 +351,8 @@ def _limit(group: Manager, resources: Mapping[str, Any]) -> None:
     except InvalidArgument as error:
         where = "error during container init: error setting cgroup config for procHooks process"
         raise StartFailed(f"{_START}{where}: {error}") from error
+    except PermissionError as error:
+        raise StartFailed(f"{_START}unable to apply cgroup configuration: {describe(error)}") from error
 
 
 def _check_cgroup(group: Manager) -> None:
@@ -346,15 +369,18 @@ def _settle(init: Init, config: Config, plan: InitPlan) -> None:
     """What only the creator can do for an init: id maps, limits in a user namespace, the OOM score; takes its netlink socket."""
     assert init.channel is not None
     who = plan.program.credentials
-    if plan.new & namespace.CLONE_NEWUSER:
-        _map_ids(init.pid, config)
+    if plan.in_user_namespace:
         for name, soft, hard in who.rlimits:
             rlimit.set_(name, soft, hard, init.pid)
+    if who.oom_score_adj is not None:
+        _set_oom_score(init.pid, who.oom_score_adj)
+    if plan.new & namespace.CLONE_NEWUSER:
+        from wherry.runtime.usernamespace import write_maps
+
+        write_maps(init.pid, config.linux.uid_mappings, config.linux.gid_mappings)
         channel.tell_init(init.channel, channel.MAPPED)
     if plan.new & namespace.CLONE_NEWNET:
         init.rtnetlink = channel.expect(init.channel, channel.NETWORK, "the init ended before its network was made")[0]
-    if who.oom_score_adj is not None:
-        _set_oom_score(init.pid, who.oom_score_adj)
 
 
 def _run_hooks(config: Config, init: Init, told: State) -> None:
@@ -386,7 +412,7 @@ def _clone(
     """The init as a child of this process; through a process in between where namespaces have to be joined before."""
     early = [flag for flag, _ in plan.joins if not flag & _JOINED_BY_INIT]
     if not early and not plan.new & namespace.CLONE_NEWTIME and not (plan.joins and plan.new & namespace.CLONE_NEWUSER):
-        pid, pidfd = namespace.clone3(plan.new, cgroup_fd)
+        pid, pidfd = namespace.clone3(plan.new_at_birth(), cgroup_fd)
         if pid == 0:
             _become_init(plan, connection, other, fds, now)
         return pid, pidfd
@@ -398,11 +424,10 @@ def _clone(
             process.set_dumpable(False)
             connection.close()
             told.close()
-            for kind, fd in sorted(plan.joins, key=lambda join: join[0] != namespace.CLONE_NEWUSER):
-                namespace.setns(fd, kind)
+            _join(plan.joins)
             if plan.new & namespace.CLONE_NEWTIME:
                 namespace.enter_new_time(plan.time_offsets)
-            pid, pidfd = namespace.clone3(plan.new & ~namespace.CLONE_NEWTIME | namespace.CLONE_PARENT, cgroup_fd)
+            pid, pidfd = namespace.clone3(plan.new_at_birth() & ~namespace.CLONE_NEWTIME | namespace.CLONE_PARENT, cgroup_fd)
             if pid == 0:
                 telling.close()
                 _become_init(plan.replace(joins=()), None, other, fds, now)
@@ -422,21 +447,27 @@ def _clone(
     return int(data[1:]), received[0]
 
 
+def _join(joins: tuple[tuple[int, int], ...]) -> None:
+    """Enters namespaces, each with the rights that it asks for: ours, or those that the user namespace among them gives."""
+    later: list[tuple[int, int]] = []
+    for kind, fd in joins:
+        if kind == namespace.CLONE_NEWUSER:
+            later.insert(0, (kind, fd))
+            continue
+        try:
+            namespace.setns(fd, kind)
+        except PermissionError:
+            later.append((kind, fd))
+    for kind, fd in later:
+        namespace.setns(fd, kind)
+
+
 def _become_init(plan: InitPlan, connection: _socket.socket | None, other: _socket.socket, fds: list[int], now: State) -> None:
     """In the child: lets go of what is the creator's (its end of the channel, the lock on the state folder)."""
     if connection is not None:
         connection.close()
     os.close(fds[0])
     run_init(plan, other, now)
-
-
-def _map_ids(pid: int, config: Config) -> None:
-    for name, mappings in (("uid_map", config.linux.uid_mappings), ("gid_map", config.linux.gid_mappings)):
-        text = "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
-        try:
-            process.write_once(f"/proc/{pid}/{name}", text)
-        except OSError as error:
-            raise StartFailed(f"{_START}failed to write {name}: {(error.strerror or '').lower()}") from error
 
 
 def _set_oom_score(pid: int, value: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from wherry.errors import InvalidArgument
@@ -97,8 +98,13 @@ def set_groups(groups: tuple[int, ...]) -> None:
 
 def _set_ids(plan: Credentials) -> None:
     set_groups(plan.groups)
-    os.setresgid(plan.gid, plan.gid, plan.gid)
-    os.setresuid(plan.uid, plan.uid, plan.uid)
+    for kind, change, value in (("gid", os.setresgid, plan.gid), ("uid", os.setresuid, plan.uid)):
+        try:
+            change(value, value, value)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise OSError(error.errno, f"unable to setup user: cannot set {kind} to unmapped user in user namespace") from error
 
 
 def _enter(folder: str, final: bool) -> bool:

@@ -60,7 +60,7 @@ def execute(container: Container, request: ExecRequest) -> Process:
     saved = container.saved
     check_can_execute(container, request)
     plan = plan_exec(container, request)
-    preload(plan, cold=request.mode == "cold")
+    preload(plan, cold=request.mode == "cold", user_namespace="user" in saved.namespaces)
     group = exec_cgroup(saved, request)
     init_fd = _open_init(saved)
     try:
@@ -317,8 +317,9 @@ def _live(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket) -> None:
 
 def _become(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket) -> tuple[str, dict[str, str]]:
     if "user" in saved.namespaces:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+        from wherry.runtime.usernamespace import become_root
+
+        become_root(plan.credentials.uid, plan.credentials.gid)
         process.set_dumpable(False)
     if not saved.no_new_keyring:
         join_keyring(f"_ses.{saved.id}")

@@ -97,11 +97,16 @@ def _default(flag: Flag) -> Any:
 
 
 def _switch(name: str, value: str) -> bool:
-    if value in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if value in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
+    if (found := truth(value)) is not None:
+        return found
     raise UsageError(f'invalid boolean value "{value}" for -{name}: parse error')
+
+
+def truth(text: str) -> bool | None:
+    """True or false as Go's strconv.ParseBool has them; None for anything else."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    return False if text in ("0", "f", "F", "false", "FALSE", "False") else None
 
 
 def _store(values: dict[str, Any], flag: Flag, name: str, value: str) -> None:

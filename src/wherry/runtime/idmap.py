@@ -1,6 +1,7 @@
-"""Bind mounts that show other owners: made by the creator, who has the rights to the filesystem, and attached by the init.
+"""Bind mounts that the creator makes, who has the rights that a user namespace takes away, and that the init attaches.
 
-The mapping is that of a user namespace: the container's own, or one made for the mount by a child that lives just so long.
+Those that show other owners, and those of a container in a user namespace, whose root may not be let to the source. A mapping is
+that of a user namespace: the container's own, or one made for the mount by a child that lives just so long.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 
 from wherry.errors import InvalidArgument
 from wherry.linux import mount, namespace, process
+from wherry.runtime.usernamespace import write_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,21 @@ def open_sources(steps: tuple[MountStep, ...], config: Config, fds: list[int]) -
     InvalidArgument when there is no mapping to take; OSError names the mount.
     """
     return tuple(step if step.id_map is None else step.replace(source_fd=_open_source(step, config, fds)) for step in steps)
+
+
+def open_plain_sources(steps: tuple[MountStep, ...], fds: list[int]) -> tuple[MountStep, ...]:
+    """The steps with a detached mount for each bind mount that has none yet and that this process can make."""
+    opened = []
+    for step in steps:
+        if step.kind == "bind" and step.source_fd < 0:
+            try:
+                fds.append(mount.open_tree(step.source, recursive=step.recursive))
+                opened.append(step.replace(source_fd=fds[-1]))
+                continue
+            except OSError:
+                pass  # an ordinary user's init has the rights that its creator lacks; or it says why not
+        opened.append(step)
+    return tuple(opened)
 
 
 def _open_source(step: MountStep, config: Config, fds: list[int]) -> int:
@@ -62,9 +79,7 @@ def make_user_namespace(uids: tuple[IdMapping, ...], gids: tuple[IdMapping, ...]
         while True:
             os.kill(os.getpid(), 19)  # SIGSTOP: it has nothing to do but to be there
     try:
-        for name, mappings in (("uid_map", uids), ("gid_map", gids)):
-            text = "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
-            process.write_once(f"/proc/{pid}/{name}", text)
+        write_maps(pid, uids, gids)
         return namespace.open_namespace(f"/proc/{pid}/ns/user")
     finally:
         process.pidfd_send_signal(pidfd, _KILL)

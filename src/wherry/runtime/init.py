@@ -69,6 +69,7 @@ class InitPlan(Record):
 
     id: str
     new: int
+    in_user_namespace: bool
     joins: tuple[tuple[int, int], ...]
     cgroup_namespace: bool
     keyring: str
@@ -81,6 +82,13 @@ class InitPlan(Record):
     fifo_fd: int
     time_offsets: tuple[tuple[str, int, int], ...] = ()
     pid_namespace: int = -1
+
+    def new_at_birth(self) -> int:
+        """The namespaces that the init is born into: not the ipc namespace where it is in a user namespace.
+
+        That one is made by the root of the user namespace, to whom belongs what lies in there (/dev/mqueue).
+        """
+        return self.new & ~namespace.CLONE_NEWIPC if self.in_user_namespace else self.new
 
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
@@ -100,7 +108,7 @@ def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoRetu
 
 
 def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: bool = False,
-            foreign_proc: bool = False) -> None:
+            foreign_proc: bool = False, user_namespace: bool = False) -> None:
     """Imports, in the creator, what a child will need: inside a container nothing is imported, its files are not our code."""
     from wherry.linux import loopback, mount  # noqa: F401
 
@@ -112,6 +120,8 @@ def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: 
         from wherry.linux.seccomp import loader  # noqa: F401
     if copies:
         from wherry.runtime import copyup  # noqa: F401
+    if user_namespace:
+        from wherry.runtime import usernamespace  # noqa: F401
     if foreign_proc:
         from wherry.runtime import foreignproc  # noqa: F401
     if hooks:
@@ -126,12 +136,8 @@ def forbid_imports() -> None:
 
 def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     forbid_imports()
-    own_user = bool(plan.new & namespace.CLONE_NEWUSER)
-    if own_user:
-        channel.expect(connection, channel.MAPPED, "the creator is gone")
-        credentials.set_groups(())
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+    if plan.in_user_namespace:
+        _arrive(plan, connection)
     process.set_dumpable(False)
     for kind, fd in plan.joins:
         namespace.setns(fd, kind)
@@ -180,6 +186,17 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
         # This process is the container's user by now, and so are its children.
         run_hooks("startContainer", plan.hooks.start_container, state.replace(pid=os.getpid()), host_launcher(environment, ""))
     execute_plan(plan.program, executable, environment)
+
+
+def _arrive(plan: InitPlan, connection: _socket.socket) -> None:
+    """In a user namespace: waits for the maps of a new one, becomes its root, makes the namespaces that are to belong to it."""
+    from wherry.runtime.usernamespace import become_root
+
+    if plan.new & namespace.CLONE_NEWUSER:
+        channel.expect(connection, channel.MAPPED, "the creator is gone")
+    credentials.set_groups(())
+    become_root(plan.program.credentials.uid, plan.program.credentials.gid)
+    namespace.unshare(plan.new & ~plan.new_at_birth())
 
 
 class _Joined:

@@ -18,19 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+_ROOT = "/run/wherry-runc"
 COMMANDS = ("checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "restore", "resume",
             "run", "spec", "start", "state", "update")
 GLOBAL_FLAGS = (
     Flag(names=("debug",), kind="switch", help="log every step, with times"),
     Flag(names=("log",), kind="text", help="append log entries to this file instead of standard error"),
     Flag(names=("log-format",), kind="text", help="format of log entries: text or json", default="text"),
-    Flag(names=("root",), kind="text", help="folder of the containers' state (on a tmpfs)", default="/run/wherry-runc"),
+    Flag(names=("root",), kind="text",
+         help="folder of the containers' state, on a tmpfs; /run/wherry-runc, or $XDG_RUNTIME_DIR/wherry-runc without root"),
     Flag(names=("criu",), kind="text", help="the program criu, for checkpoint and restore", default="criu"),
     Flag(names=("systemd-cgroup",), kind="switch", help="let systemd manage the cgroup; cgroupsPath is slice:prefix:name"),
-    Flag(names=("cgroup-manager",), kind="text", help="cgroupfs or systemd, as crun calls the choice", default="cgroupfs"),
+    Flag(names=("cgroup-manager",), kind="text", default="cgroupfs",
+         help="cgroupfs, systemd or disabled, as crun calls the choice"),
     Flag(names=("config",), kind="text", help="the bundle's configuration file", default="config.json"),
     Flag(names=("rootless",), kind="text", default="auto",
-         help="true, false or auto, for runc's callers: a cgroup that is out of reach is an error with each of them"),
+         help="whether a cgroup that may not be made is done without: true, false, or auto (not for root)"),
     Flag(names=("version", "v"), kind="switch", help="print the version"),
 )
 
@@ -39,6 +42,7 @@ class Context(Record):
     """What a command is given: the global choices, its own flags by name, its arguments."""
 
     root: str
+    rootless: str
     cgroup_driver: str
     config: str
     criu: str
@@ -80,9 +84,7 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
         return _help(rest)
     if name not in COMMANDS:
         return _fatal(log, f"No help topic for '{name}'", 3)
-    if values["rootless"] not in ("true", "false", "auto"):
-        raise WherryError(f"invalid --rootless {values['rootless']!r}: true, false or auto")
-    if values["cgroup-manager"] not in ("cgroupfs", "systemd"):
+    if values["cgroup-manager"] not in ("cgroupfs", "systemd", "disabled"):
         raise WherryError(f"--cgroup-manager {values['cgroup-manager']} is not supported")
     command, run = load(name)
     flags, arguments = parse(command.flags, rest, anywhere=not command.runs_words)
@@ -92,7 +94,8 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
     if values["debug"]:
         _watch(log)
     context = Context(
-        root=os.path.abspath(values["root"]), cgroup_driver="systemd" if values["systemd-cgroup"] else values["cgroup-manager"],
+        root=os.path.abspath(values["root"] or default_root()), rootless=values["rootless"],
+        cgroup_driver="systemd" if values["systemd-cgroup"] else values["cgroup-manager"],
         config=values["config"], criu=values["criu"], flags=flags, arguments=tuple(arguments), log=log)
     try:
         return run(context)
@@ -108,6 +111,17 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
 
 # What stands before an error's message, and the exit status, where they are not «» and 1.
 _FAILURES = {"create": ("runc create failed: ", 1), "run": ("runc run failed: ", 1), "exec": ("exec failed: ", 255)}
+
+
+def default_root() -> str:
+    """Where the state is when nobody says: in a folder of the user's, where there is one, for who is not the machine's root."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not own:
+        return _ROOT
+    from wherry.linux.namespace import in_user_namespace
+
+    mine = os.geteuid() != 0 or (in_user_namespace() and os.environ.get("USER") != "root")
+    return f"{own}/wherry-runc" if mine else _ROOT
 
 
 def load(name: str) -> tuple[Command, Callable[[Context], int]]:

@@ -179,7 +179,14 @@ def _make_filesystem(root_fd: int, step: MountStep, target: int, existed: bool, 
         return mount_proc(pid_namespace, root_fd, source + data, attributes)
     if takes_mode or step.copy_up:  # it is written to before it becomes read-only
         attributes &= ~mount.MOUNT_ATTR_RDONLY
-    tree = mount.filesystem(step.fstype, source + data, attributes)
+    try:
+        tree = mount.filesystem(step.fstype, source + data, attributes)
+    except PermissionError:
+        if step.fstype != "sysfs":
+            raise
+        # In a user namespace that does not own the network nobody can make a sysfs: the one that is there serves, as with crun.
+        tree = mount.open_tree("/sys", recursive=True)
+        mount.mount_setattr(tree, *step.attributes, recursive=True)
     try:
         if takes_mode:
             top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)

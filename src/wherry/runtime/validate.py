@@ -106,13 +106,13 @@ def _hostname(config: Config) -> None:
 
 
 def _user_namespace(config: Config) -> None:
+    """Mappings without a user namespace say nothing, as with runc and crun; half of them would leave the other ids unmapped."""
     user = config.linux.namespace("user")
-    mappings = config.linux.uid_mappings or config.linux.gid_mappings
-    if user is None:
-        if mappings:
-            raise InvalidArgument("user namespace mappings specified, but user namespace isn't enabled in the config")
-    elif not user.path and not (config.linux.uid_mappings and config.linux.gid_mappings):
-        raise InvalidArgument("User namespaces enabled, but no uid or gid mappings found.")
+    if user is None or user.path:
+        return
+    for kind, mappings in (("uid", config.linux.uid_mappings), ("gid", config.linux.gid_mappings)):
+        if not mappings:
+            raise InvalidArgument(f"User namespaces enabled, but no {kind} mappings found.")
 
 
 def _sysctls(config: Config) -> None:

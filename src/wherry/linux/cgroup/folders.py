@@ -21,7 +21,16 @@ def make(folder: str) -> bool:
         os.mkdir(folder, 0o755)
     except FileExistsError:
         return False
+    except PermissionError as error:
+        raise OSError(error.errno, f"mkdir {folder}: {(error.strerror or '').lower()}", folder) from error
     return True
+
+
+def may_make(folder: str) -> bool:
+    """Whether the caller may make this folder, or use it where it is there: by the rights to the nearest that exists."""
+    while not os.path.isdir(folder) and len(folder) > 1:
+        folder = os.path.dirname(folder)
+    return os.access(folder, os.W_OK, effective_ids=True)
 
 
 def below(folder: str) -> Iterator[str]:

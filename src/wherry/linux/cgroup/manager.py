@@ -43,6 +43,10 @@ class Manager:
         """Whether the cgroup is there (its folders, or systemd's unit)."""
         raise NotImplementedError
 
+    def may_create(self) -> bool:
+        """Whether the caller's rights would let it make the folders, as far as those show it."""
+        raise NotImplementedError
+
     def create(self, resources: Resources | None = None) -> None:
         """Makes the folders with their parents and applies the limits; what was made is removed when that fails.
 
@@ -120,16 +124,20 @@ def manager(path: str, driver: str = "cgroupfs", layout: Layout | None = None) -
     """The cgroup at `path` (`cgroupsPath` of the runtime-spec).
 
     For "cgroupfs" an absolute path begins at the hierarchy's root as mounted, a relative one at the caller's own cgroup. For
-    "systemd" it is `slice:prefix:name`. Raises InvalidArgument for another driver or a path that leads out, Unsupported without
-    any hierarchy.
+    "systemd" it is `slice:prefix:name`; "disabled" is no cgroup at all. Raises InvalidArgument for another driver or a path that
+    leads out, Unsupported without any hierarchy.
     """
+    if driver == "disabled":
+        from wherry.linux.cgroup.disabled import DisabledManager
+
+        return DisabledManager()
     layout = layout or read_layout()
     if driver == "systemd":
         from wherry.linux.cgroup.systemd import SystemdManager
 
         return SystemdManager(path, layout)
     if driver != "cgroupfs":
-        raise InvalidArgument(f"unknown cgroup driver {driver!r}: cgroupfs or systemd")
+        raise InvalidArgument(f"unknown cgroup driver {driver!r}: cgroupfs, systemd or disabled")
     if layout.kind == "v2":
         from wherry.linux.cgroup.v2 import V2Manager
 

@@ -61,6 +61,9 @@ class SystemdManager(Manager):
     def exists(self) -> bool:
         return self._files.exists()
 
+    def may_create(self) -> bool:
+        return True  # systemd makes them
+
     def create(self, resources: Mapping[str, Any] | None = None) -> None:
         self.plan(resources or {})
         self._pending = resources or {}

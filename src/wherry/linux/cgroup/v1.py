@@ -51,6 +51,9 @@ class V1Manager(Manager):
     def exists(self) -> bool:
         return any(os.path.isdir(folder) for folder in self._distinct)
 
+    def may_create(self) -> bool:
+        return all(places.may_make(folder) for folder in self._distinct)
+
     def create(self, resources: Mapping[str, Any] | None = None) -> None:
         steps = self.plan(resources or {})
         made: list[str] = []

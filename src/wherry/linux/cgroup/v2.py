@@ -55,6 +55,9 @@ class V2Manager(Manager):
     def exists(self) -> bool:
         return os.path.isdir(self._folder)
 
+    def may_create(self) -> bool:
+        return places.may_make(self._folder)
+
     def create(self, resources: Mapping[str, Any] | None = None) -> None:
         steps = self.plan(resources or {})
         devices = (resources or {}).get("devices")

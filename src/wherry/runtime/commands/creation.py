@@ -7,7 +7,7 @@ import os
 from wherry.errors import InvalidArgument
 from wherry.runtime import container
 from wherry.runtime.create import read_config
-from wherry.runtime.flags import Flag
+from wherry.runtime.flags import Flag, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +73,20 @@ def create(context: Context, bundle: str, config: Config, detached: bool) -> Ini
     return container.create(container.CreateRequest(
         id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
         cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],
-        preserve_fds=flags["preserve-fds"] + listen_fds(), listen_fds=listen_fds(),
+        preserve_fds=flags["preserve-fds"] + listen_fds(), listen_fds=listen_fds(), rootless=is_rootless(context.rootless),
         notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold", seccomp_cache=SECCOMP_CACHE))
+
+
+def is_rootless(text: str) -> bool:
+    """The meaning of --rootless: «auto» is for whoever is not root of the machine."""
+    if text == "auto":
+        from wherry.linux.namespace import in_user_namespace
+
+        return os.geteuid() != 0 or in_user_namespace()
+    value = truth(text)
+    if value is None:
+        raise InvalidArgument(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    return value
 
 
 def check_preserved(count: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.errors import InvalidArgument
+from wherry.errors import Conflict, InvalidArgument
 from wherry.linux.signals import signal_number
 from wherry.runtime import container
 from wherry.runtime.flags import Command, Flag
@@ -23,8 +23,10 @@ def run(context: Context) -> int:
     found = container.load(context.root, context.arguments[0])
     number = parse_signal((*context.arguments, "")[1] or "TERM")
     if context.flags["all"]:
-        if container.processes(found):
+        try:
             container.kill(found, number, everyone=True)
+        except Conflict:
+            pass  # nobody is left: as runc
         return 0
     try:
         container.kill(found, number)

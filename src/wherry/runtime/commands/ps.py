@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from wherry.errors import InvalidArgument, Unavailable
+from wherry.linux.process import describe_end
+from wherry.linux.program import run as run_program
 from wherry.oci import jsontext
 from wherry.runtime import container
 from wherry.runtime.flags import Command, Flag
@@ -50,19 +52,7 @@ def only(text: str, pids: Collection[int]) -> str:
 
 
 def _ps(options: tuple[str, ...]) -> str:
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.dup2(writer, 1)
-            os.dup2(writer, 2)
-            os.execvp("ps", ["ps", *options])
-        finally:
-            os._exit(127)
-    os.close(writer)
-    with open(reader, encoding="utf-8", errors="replace") as output:
-        text = output.read()
-    _, status = os.waitpid(pid, 0)
-    if status:
-        raise Unavailable(f"exit status {os.waitstatus_to_exitcode(status)}: {text.strip()}")
+    code, text = run_program(("ps", *options))
+    if code:
+        raise Unavailable(f"{describe_end(code)}: {text.strip()}")
     return text
