@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager
 
+from wherry import trace
 from wherry.errors import Unsupported
 
 TYPE_CHECKING = False
@@ -63,9 +64,11 @@ class Database:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
+                trace.step("metadata commit", self._path)
                 end = "COMMIT"
             finally:
                 self._give_back(connection, end)
+        trace.step("metadata committed", self._path)
 
     def close(self) -> None:
         """Closes what is open; nobody is in a transaction any more."""
