@@ -96,6 +96,7 @@ def _serve(root: str, container_id: str, group: Manager, init_pid: int, connecti
     process.close_from(connection.fileno() + 1)
     process.set_title(f"wherry-exec {container_id}")
     group.join(os.getpid(), init_pid)
+    loaded = container.load(root, container_id)  # once, and now that nobody waits: what it holds of the container does not change
     while True:
         packet, fds = packets.receive(connection)
         if not packet:
@@ -104,17 +105,16 @@ def _serve(root: str, container_id: str, group: Manager, init_pid: int, connecti
         if pid == 0:
             connection.close()
             end = _socket.socket(fileno=fds[0])
-            execute.guard(lambda: _become(root, container_id, packet, fds, end), end)  # noqa: B023 (it does not return)
+            execute.guard(lambda: _become(loaded, packet, fds, end), end)  # noqa: B023 (it does not return)
         for fd in (pidfd, *fds):
             os.close(fd)
 
 
-def _become(root: str, container_id: str, packet: bytes, fds: list[int], end: _socket.socket) -> None:
+def _become(loaded: container.Container, packet: bytes, fds: list[int], end: _socket.socket) -> None:
     """In the process in between: the plan, then what `wherry.runtime.execute` does with it."""
     body, _ = protocol.unpack(packet)
     stdio = (fds[2], fds[3], fds[4]) if len(fds) == 5 else None
     request = container.ExecRequest(process=Process.from_json(body["process"]), stdio=stdio, console=stdio is None)
-    loaded = container.load(root, container_id)
     plan = execute.plan_exec(loaded, request)
     preload(plan, cold=False)
     initial, final = execute.plan_affinity(loaded.saved, request.process)
