@@ -20,7 +20,9 @@ from wherry.proto.services import images_pb2 as images
 from wherry.proto.services import introspection_pb2 as introspection
 from wherry.proto.services import leases_pb2 as leases
 from wherry.proto.services import namespaces_pb2 as namespaces
-from wherry.proto.types_pb2 import Descriptor
+from wherry.proto.services import sandbox_pb2 as sandbox
+from wherry.proto.services import streaming_pb2 as streaming
+from wherry.proto.types_pb2 import Descriptor, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +33,8 @@ pytestmark = [
     pytest.mark.root, pytest.mark.peer,
     pytest.mark.skipif(not (shutil.which("containerd") and shutil.which("ctr")), reason="needs containerd and ctr (Debian: containerd)"),
 ]
+
+SOME = Any(type_url="containerd.events.NamespaceDelete", value=b"\n\x01x")  # the real one panics where there is none, and somebody filters
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +278,46 @@ def test_where_our_code_says_more(both: Pair) -> None:
         assert mine == ("INVALID_ARGUMENT", *theirs[1:])
 
 
+# -- what 1.6 has not
+
+
+def test_records_of_sandboxes(both: Pair) -> None:
+    ours = both.wherry
+    one = Sandbox(sandbox_id="pod", runtime=Sandbox.Runtime(name="r"), labels={"a": "b"}, spec=SOME, extensions={"x": SOME})
+    made = ours.message("Store.Create", sandbox.StoreCreateRequest(sandbox=one)).sandbox
+    assert ours.message("Store.Get", sandbox.StoreGetRequest(sandbox_id="pod")).sandbox == made
+    assert (made.runtime.name, made.spec, dict(made.extensions)) == ("r", SOME, {"x": SOME})
+    assert ours.call("Store.Create", sandbox.StoreCreateRequest(sandbox=one))[0] == "ALREADY_EXISTS"
+    one.labels["c"] = "d"
+    assert ours.message("Store.Update", sandbox.StoreUpdateRequest(sandbox=one, fields=["labels.c"])).sandbox.labels == {"a": "b", "c": "d"}
+    assert [found.sandbox_id for found in ours.message("Store.List", sandbox.StoreListRequest(filters=["labels.c==d"])).list] == ["pod"]
+    ours.message("Store.Delete", sandbox.StoreDeleteRequest(sandbox_id="pod"))
+    assert ours.call("Store.Get", sandbox.StoreGetRequest(sandbox_id="pod")) == ("NOT_FOUND", 'sandbox "pod": not found', [])
+    assert ours.call("Controller.Start", sandbox.ControllerStartRequest(sandbox_id="pod"))[:2] == (
+        "UNIMPLEMENTED", "unknown service containerd.services.sandbox.v1.Controller")
+
+
+def test_streams_are_opened_under_an_id(both: Pair) -> None:
+    init = Any(type_url="containerd.services.streaming.v1.StreamInit", value=streaming.StreamInit(id="s").SerializeToString())
+    call = both.wherry.channel.stream_stream("/containerd.services.streaming.v1.Streaming/Stream", Any.SerializeToString, Any.FromString)
+    end = threading.Event()
+
+    def messages() -> Iterator[Any]:
+        yield init
+        end.wait(PATIENCE_S)
+
+    answers = call(messages(), metadata=[("containerd-namespace", "test")])
+    assert next(answers).type_url == "google.protobuf.Empty"
+    assert both.wherry.call("Streaming.Stream", [init])[0] == "ALREADY_EXISTS"
+    assert both.wherry.call("Streaming.Stream", [SOME])[0] == "INVALID_ARGUMENT"
+    assert both.wherry.call("Streaming.Stream", [])[0] == "INVALID_ARGUMENT"
+    answers.cancel()
+    end.set()
+    again = call(iter([init]), metadata=[("containerd-namespace", "other")])
+    assert next(again).type_url == "google.protobuf.Empty"
+    again.cancel()
+
+
 # -- introspection
 
 
@@ -324,9 +368,6 @@ def test_events_of_what_is_done(both: Pair) -> None:
         theirs, mine = (told(side, (*filters, 'topic=="/begin"', 'topic=="/end"') if filters else (), do) for side in (both.real, both.wherry))
         assert mine == theirs, filters
         assert mine[-1][0] == "/end"
-
-
-SOME = Any(type_url="containerd.events.NamespaceDelete", value=b"\n\x01x")  # the real one panics where there is none, and somebody filters
 
 
 def told(side: Side, filters: tuple[str, ...], do: Callable[[Side], None]) -> list[tuple[str, str, str, bytes]]:

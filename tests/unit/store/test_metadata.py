@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wherry.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unsupported
-from wherry.store.metadata import containers, images, leases, namespaces
+from wherry.store.metadata import containers, images, leases, namespaces, sandboxes
 from wherry.store.metadata.database import VERSION, Database
 from wherry.store.metadata.filters import parse_all
 from wherry.store.metadata.names import check_identifier, check_labels, updated_labels
+from wherry.store.metadata.packed import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA)
+SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, sandboxes.SCHEMA)
 TARGET = images.Target(media_type="m", digest="sha256:" + "a" * 64, size=1, annotations={})
 EVERYTHING = parse_all(())
 
@@ -156,7 +157,7 @@ def test_an_image_keeps_when_it_was_made(database: Database) -> None:
 
 
 def test_a_container_is_read_as_it_was_written(database: Database) -> None:
-    packed = containers.Packed(type_url="t", value=b"\x00\xff")
+    packed = Packed(type_url="t", value=b"\x00\xff")
     one = containers.Container(id="c", labels={"a": "b"}, image="i", runtime="r", options=packed, spec=packed, snapshotter="s",
                                snapshot_key="k", extensions={"x": packed, "y": None}, sandbox="p")
     room = containers.Containers(database)
@@ -164,3 +165,24 @@ def test_a_container_is_read_as_it_was_written(database: Database) -> None:
     assert room.get("n", "c") == made
     assert room.all("n", EVERYTHING) == [made]
     assert made.replace(created_ns=0, updated_ns=0) == one
+
+
+def test_sandboxes(database: Database) -> None:
+    packed = Packed(type_url="t", value=b"v")
+    one = sandboxes.Sandbox(id="s", labels={"a": "b"}, runtime="r", options=None, spec=packed, sandboxer="shim", extensions={"x": packed})
+    room = sandboxes.Sandboxes(database)
+    made = room.create("n", one)
+    assert room.get("n", "s") == made
+    with pytest.raises(AlreadyExists):
+        room.create("n", one)
+    changed = room.update("n", one.replace(labels={"c": "d"}, spec=None, extensions={}), ("labels.c", "extensions.x"))
+    assert (changed.labels, changed.extensions, changed.spec) == ({"a": "b", "c": "d"}, {"x": None}, packed)
+    assert room.update("n", one.replace(runtime="q", labels={}), ()).runtime == "q"
+    for given, paths in ((one, ("sandboxer",)), (one.replace(runtime=""), ("runtime",)), (one.replace(labels={"k": "v" * 4096}), ())):
+        with pytest.raises(InvalidArgument):
+            room.update("n", given, paths)
+    assert [found.id for found in room.all("n", parse_all(("runtime.name==q",)))] == ["s"]
+    room.delete("n", "s")
+    for call in (room.get, room.delete):
+        with pytest.raises(NotFound):
+            call("n", "s")

@@ -8,11 +8,12 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 
 from wherry.api.containerd.moments import timestamp
+from wherry.api.containerd.packing import packed, unpacked
 from wherry.api.containerd.wanted import wanted
 from wherry.errors import InvalidArgument
 from wherry.proto import events_pb2 as events
 from wherry.proto.services import containers_pb2 as api
-from wherry.store.metadata.containers import Container, Packed
+from wherry.store.metadata.containers import Container
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +53,7 @@ class Containers:
         """Makes one."""
         namespace = call.namespace
         made = await self._pool.run(self._containers.create, namespace, _container(request.container))
-        runtime = events.ContainerCreate.Runtime(name=made.runtime, options=_any(made.options))
+        runtime = events.ContainerCreate.Runtime(name=made.runtime, options=unpacked(made.options))
         self._exchange.publish(namespace, "/containers/create",
                                events.ContainerCreate(id=made.id, image=made.image, runtime=runtime))
         return api.CreateContainerResponse(container=_message(made))
@@ -79,23 +80,15 @@ class Containers:
 
 def _container(one: api.Container) -> Container:
     return Container(id=one.id, labels=dict(one.labels), image=one.image, runtime=one.runtime.name,
-                     options=_packed(one.runtime.options) if one.runtime.HasField("options") else None,
-                     spec=_packed(one.spec) if one.HasField("spec") else None, snapshotter=one.snapshotter,
+                     options=packed(one.runtime.options) if one.runtime.HasField("options") else None,
+                     spec=packed(one.spec) if one.HasField("spec") else None, snapshotter=one.snapshotter,
                      snapshot_key=one.snapshot_key, sandbox=one.sandbox,
-                     extensions={name: _packed(value) for name, value in one.extensions.items()})
+                     extensions={name: packed(value) for name, value in one.extensions.items()})
 
 
 def _message(one: Container) -> api.Container:
     return api.Container(id=one.id, labels=one.labels, image=one.image, snapshotter=one.snapshotter,
-                         snapshot_key=one.snapshot_key, spec=_any(one.spec), sandbox=one.sandbox,
-                         runtime=api.Container.Runtime(name=one.runtime, options=_any(one.options)),
+                         snapshot_key=one.snapshot_key, spec=unpacked(one.spec), sandbox=one.sandbox,
+                         runtime=api.Container.Runtime(name=one.runtime, options=unpacked(one.options)),
                          created_at=timestamp(one.created_ns), updated_at=timestamp(one.updated_ns),
-                         extensions={name: _any(value) or Any() for name, value in one.extensions.items()})
-
-
-def _packed(value: Any) -> Packed:
-    return Packed(type_url=value.type_url, value=value.value)
-
-
-def _any(value: Packed | None) -> Any | None:
-    return None if value is None else Any(type_url=value.type_url, value=value.value)
+                         extensions={name: unpacked(value) or Any() for name, value in one.extensions.items()})

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from wherry.api.containerd.collecting import Collector
 from wherry.api.containerd.exchange import Exchange
+from wherry.api.containerd.streaming import Streams
 from wherry.store.collection import Collection
 from wherry.store.content import blobs, ingests
 from wherry.store.content.files import ContentFiles
-from wherry.store.metadata import containers, images, leases, namespaces
+from wherry.store.metadata import containers, images, leases, namespaces, sandboxes
 from wherry.store.metadata.database import Database
 from wherry.store.snapshots import records as snapshot_records
 from wherry.store.snapshots.native import NativeLayout
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from wherry.shim.client import Zygote
     from wherry.store.snapshots.layout import Layout
 
-_SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, blobs.SCHEMA, ingests.SCHEMA,
+_SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, sandboxes.SCHEMA, blobs.SCHEMA, ingests.SCHEMA,
             snapshot_records.SCHEMA)
 
 
@@ -47,6 +48,8 @@ class Rooms:
         self.containers = containers.Containers(self.database)
         self.images = images.Images(self.database)
         self.leases = leases.Leases(self.database)
+        self.sandboxes = sandboxes.Sandboxes(self.database)
+        self.streams = Streams()
         self.content_files = ContentFiles(f"{folder}/content")
         self.blobs = blobs.Blobs(self.database, self.leases, self.content_files)
         self.ingests = ingests.Ingests(self.database, self.leases, self.content_files)

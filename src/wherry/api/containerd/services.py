@@ -15,7 +15,9 @@ from wherry.api.containerd.images import Images
 from wherry.api.containerd.introspection import Introspection
 from wherry.api.containerd.leases import Leases
 from wherry.api.containerd.namespaces import Namespaces
+from wherry.api.containerd.sandboxes import SandboxStore
 from wherry.api.containerd.snapshots import Snapshots
+from wherry.api.containerd.streaming import Streaming
 from wherry.api.containerd.tasks import Tasks
 from wherry.api.containerd.version import Health, Version
 from wherry.proto.services import (
@@ -27,7 +29,9 @@ from wherry.proto.services import (
     introspection_pb2,
     leases_pb2,
     namespaces_pb2,
+    sandbox_pb2,
     snapshots_pb2,
+    streaming_pb2,
     tasks_pb2,
     version_pb2,
 )
@@ -50,7 +54,9 @@ def services(rooms: Rooms, tasks: Manager) -> list[Service]:
         _service(images_pb2, "Images", Images(rooms.pool, rooms.images, rooms.exchange, rooms.collector)),
         _service(leases_pb2, "Leases", Leases(rooms.pool, rooms.leases, rooms.collector)),
         _service(namespaces_pb2, "Namespaces", Namespaces(rooms.pool, rooms.namespaces, rooms.exchange)),
+        _service(sandbox_pb2, "Store", SandboxStore(rooms.pool, rooms.sandboxes)),
         _service(snapshots_pb2, "Snapshots", Snapshots(rooms.pool, rooms.snapshotters, rooms.exchange, rooms.collector)),
+        _service(streaming_pb2, "Streaming", Streaming(rooms.streams)),
         _service(tasks_pb2, "Tasks", Tasks(rooms.pool, rooms.containers, tasks)),
         _service(version_pb2, "Version", Version()),
     ]

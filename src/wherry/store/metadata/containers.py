@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from base64 import b64decode, b64encode
 
 from wherry.errors import AlreadyExists, InvalidArgument, NotFound
 from wherry.oci.gotext import quote
 from wherry.oci.jsontext import dumps, loads
 from wherry.record import Record
+from wherry.store.metadata import packed
 from wherry.store.metadata.filters import of_map
 from wherry.store.metadata.names import check_identifier, check_labels, kept, updated_labels
 from wherry.store.metadata.namespaces import ensure
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from wherry.store.metadata.database import Database
     from wherry.store.metadata.filters import Filter
+    from wherry.store.metadata.packed import Packed
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -34,13 +35,6 @@ CREATE TABLE IF NOT EXISTS containers (
 _COLUMNS: Final = ("id, labels, image, runtime, options, spec, snapshotter, snapshot_key, created_ns, updated_ns, extensions, "
                    "sandbox")
 _ALL_PATHS: Final = ("labels", "spec", "extensions", "image", "snapshotkey")
-
-
-class Packed(Record):
-    """A value of some type: what an Any has."""
-
-    type_url: str
-    value: bytes
 
 
 class Container(Record):
@@ -170,22 +164,15 @@ def _find(connection: sqlite3.Connection, namespace: str, name: str) -> Containe
 def _write(connection: sqlite3.Connection, namespace: str, one: Container) -> None:
     connection.execute(
         f"INSERT OR REPLACE INTO containers (namespace, {_COLUMNS}) VALUES ({', '.join('?' * 13)})",
-        (namespace, one.id, dumps(dict(one.labels)), one.image, one.runtime, dumps(_pack(one.options)), dumps(_pack(one.spec)),
-         one.snapshotter, one.snapshot_key, one.created_ns, one.updated_ns,
-         dumps({name: _pack(value) for name, value in one.extensions.items()}), one.sandbox))
+        (namespace, one.id, dumps(dict(one.labels)), one.image, one.runtime, packed.text_of(one.options),
+         packed.text_of(one.spec), one.snapshotter, one.snapshot_key, one.created_ns, one.updated_ns,
+         packed.text_of_map(one.extensions), one.sandbox))
 
 
 def _container(row: tuple[Any, ...]) -> Container:
     (name, labels, image, runtime, options, spec, snapshotter, snapshot_key, created_ns, updated_ns, extensions, sandbox) = row
-    return Container(id=name, labels=loads(labels), image=image, runtime=runtime, options=_unpack(loads(options)),
-                     spec=_unpack(loads(spec)), snapshotter=snapshotter, snapshot_key=snapshot_key, created_ns=created_ns,
+    return Container(id=name, labels=loads(labels), image=image, runtime=runtime, options=packed.of_text(options),
+                     spec=packed.of_text(spec), snapshotter=snapshotter, snapshot_key=snapshot_key, created_ns=created_ns,
                      updated_ns=updated_ns, sandbox=sandbox,
-                     extensions={name: _unpack(value) for name, value in loads(extensions).items()})
+                     extensions=packed.map_of_text(extensions))
 
-
-def _pack(value: Packed | None) -> list[str] | None:
-    return None if value is None else [value.type_url, b64encode(value.value).decode()]
-
-
-def _unpack(value: list[str] | None) -> Packed | None:
-    return None if value is None else Packed(type_url=value[0], value=b64decode(value[1]))
