@@ -53,9 +53,28 @@ def loads(text: bytes | str) -> Any:
 
 def dumps(value: object, indent: int = 0) -> str:
     """`value` as JSON text; compact, or with `indent` spaces per level. TypeError for what JSON does not know."""
+    if not indent:
+        try:
+            from _json import encode_basestring, make_encoder
+
+            encoder = make_encoder(None, _unknown, encode_basestring, None, ":", ",", False, False, False)
+        except (ImportError, TypeError):
+            pass  # another Python's has other arguments
+        else:
+            try:
+                return "".join(encoder(value, 0))
+            except ValueError as error:
+                raise TypeError(f"not JSON: {error}") from None
     parts: list[str] = []
     _write(value, parts.append, _quote(), indent, "\n")
     return "".join(parts)
+
+
+def _unknown(value: Any) -> dict[Any, Any]:
+    """What the C encoder does not know: other mappings than dict, or nothing that JSON has."""
+    if hasattr(value, "items"):
+        return dict(value.items())
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _quote() -> Any:

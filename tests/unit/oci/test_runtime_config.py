@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _json
 import json
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -34,6 +36,13 @@ def test_json_is_read_as_the_library_writes_it(value: Any) -> None:
 def test_what_is_no_json_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (the class is the promise)
         jsontext.loads(text)
+
+
+def test_both_writers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"text": "ü\ud800\n\\", "list": (1, 2.5, None, True), "empty": [{}, []], 7: MappingProxyType({"a": False})}
+    fast = jsontext.dumps(value)
+    monkeypatch.delattr(_json, "make_encoder")
+    assert jsontext.dumps(value) == fast
 
 
 def test_what_json_cannot_say_is_a_type_error() -> None:
