@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import fields
 
+from wherry.api.containerd.binding import python_name
+from wherry.api.containerd.services import services
 from wherry.api.docker import absent
 from wherry.api.docker.api import router
 from wherry.build.instructions import _FLAGS, _MAKERS, _NEEDS_BUILDKIT
@@ -63,8 +65,8 @@ def page() -> str:
     """The whole page."""
     known = data()
     sections = (("Engine API", _api), ("Fields of a container", _fields), ("The command line", _commands), ("wherryd", _daemon),
-                ("wherry-runc", _runtime), ("wherry-proxy", _proxy), ("Dockerfile", _dockerfile))
-    links = " · ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title, _ in sections)
+                ("containerd's API", _containerd), ("wherry-runc", _runtime), ("wherry-proxy", _proxy), ("Dockerfile", _dockerfile))
+    links = " · ".join(f"[{title}](#{title.lower().replace(' ', '-').replace(chr(39), '')})" for title, _ in sections)
     return INTRODUCTION + links + "\n" + "".join(f"\n## {title}\n\n{make(known)}" for title, make in sections)
 
 
@@ -73,6 +75,9 @@ class _Nobody:
 
     def __getattr__(self, name: str) -> _Nobody:
         return self
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
 
 
 def _api(known: dict[str, Any]) -> str:
@@ -149,6 +154,23 @@ def _daemon(known: dict[str, Any]) -> str:
     text += f"\nNot yet; another value than the default is refused by name ({_link(usual)}):\n"
     text += _code(f"--{setting.name}" for setting in refused)
     return text + f"; in daemon.json alone: {_code(REFUSED_KEYS)}.\n"
+
+
+def _containerd(known: dict[str, Any]) -> str:
+    facts, rows = known["containerd"], []
+    nobody: Any = _Nobody()
+    done = {service.description.full_name: service.implementation for service in services(nobody, nobody)}
+    for name in facts["messages"]:
+        described = importlib.import_module(f"wherry.proto.services.{name}_pb2").DESCRIPTOR.services_by_name
+        for service in described.values():
+            methods = [method.name for method in service.methods]
+            good = [one for one in methods if hasattr(done.get(service.full_name), python_name(one))]
+            for status, found in ((DONE, good), (NOT_YET, [one for one in methods if one not in good])):
+                if found:
+                    note = facts["notes"].get(service.full_name.removeprefix("containerd.services."), "") if status == DONE else "UNIMPLEMENTED"
+                    rows.append((f"`{service.full_name}`", _code(found), status, note, _link(facts["tests"].get(name, facts["test"]))))
+    return ("`wherryd`'s gRPC socket; also `grpc.health.v1.Health` (`Check`). Calls are compared with containerd 1.6.20: codes, texts, answers.\n\n"
+            + _table(("service", "methods", "", "note", "test"), rows))
 
 
 def _runtime(known: dict[str, Any]) -> str:
