@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 from api_pair import PATIENCE_S, ours, pair
 
+from wherry.proto import types_pb2 as types
 from wherry.proto.services import content_pb2 as api
+from wherry.proto.services import images_pb2 as images
 from wherry.proto.services import leases_pb2 as leases
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ pytestmark = [
 STAT, WRITE, COMMIT = api.STAT, api.WRITE, api.COMMIT
 HELLO, WORLD, KNOWN = b"hello", b"world", b"known from the start"
 BOTH = HELLO + WORLD
+KEPT = {"containerd.io/gc.root": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def digest_of(data: bytes) -> str:
 
 
 def message(action: int = WRITE, ref: str = "", data: bytes = b"", **fields: object) -> api.WriteContentRequest:
-    return api.WriteContentRequest(action=action, ref=ref, data=data, **fields)
+    return api.WriteContentRequest(action=action, ref=ref, data=data, **{"labels": KEPT, **fields})
 
 
 def write(ref: str, data: bytes, **fields: object) -> list[api.WriteContentRequest]:
@@ -228,6 +231,8 @@ def wait_for_status(side: Side, ref: str, offset: int) -> None:
 
 def test_ctr_content(both: Pair) -> None:
     data = b"by ctr\n"
+    target = types.Descriptor(digest=digest_of(data), media_type="m", size=len(data))
+    both.same("Images.Create", images.CreateImageRequest(image=images.Image(name="keeps it", target=target)))
     both.ctr("content", "ingest", "by-ctr", data=data)
     both.ctr("content", "ingest", "--expected-digest", digest_of(b"x"), "--expected-size", "9", "wrong", data=data, code=1)
     both.ctr("content", "get", digest_of(data))

@@ -71,7 +71,8 @@ def gzipped(data: bytes) -> bytes:
 @pytest.mark.parametrize("pack", [bytes, gzipped, zstd.compress], ids=["plain", "gzip", "zstd"])
 def test_a_layer_is_applied_whatever_its_compression(tmp_path: Path, pack: object) -> None:
     data = tar(("a/", None), ("a/f", b"content"))
-    applied = apply_layer(io.BytesIO(pack(data)), bind(tmp_path))  # type: ignore[operator]
+    packed = pack(data)  # type: ignore[operator]
+    applied = apply_layer(io.BytesIO(packed), bind(tmp_path), digest="sha256:" + hashlib.sha256(packed).hexdigest())
     assert tree(tmp_path) == {"a": None, "a/f": b"content"}
     assert applied.digest == "sha256:" + hashlib.sha256(data).hexdigest()
     assert applied.size_bytes == len(data)
@@ -93,6 +94,8 @@ def test_what_cannot_be_applied(tmp_path: Path) -> None:
         apply_layer(io.BytesIO(tar((".wh.", b""))), bind(tmp_path))
     with pytest.raises(DataLoss):
         apply_layer(io.BytesIO(gzipped(tar(("f", b"x" * 10_000)))[:-20]), bind(tmp_path))
+    with pytest.raises(DataLoss, match=r"^the layer sha256:0+ has the digest sha256:[0-9a-f]+$"):
+        apply_layer(io.BytesIO(tar()), bind(tmp_path), digest="sha256:" + "0" * 64)
     with pytest.raises(OSError, match="Read-only file system"):
         apply_layer(io.BytesIO(tar()), bind(tmp_path, "ro"))
     with pytest.raises(Unsupported, match="2 mounts"), Mounted([*bind(tmp_path), *bind(tmp_path)]):
