@@ -81,12 +81,15 @@ class Takeover:
                 await self._find(container)
 
     async def settle(self) -> None:
-        """With networks there: handles the ends that came meanwhile, and removes what belongs to nobody."""
+        """With networks there: removes what belongs to nobody, and handles the ends that came meanwhile.
+
+        In this order: an end may be followed by a start, whose run folder is no stray.
+        """
+        await self._remove_strays()
         for container, exited in self._ended:
             async with container.lock:
                 await self._ender.ended(container, exited)
         self._ended = []
-        await self._remove_strays()
 
     async def start_due(self) -> None:
         """Starts what the policies say, one after another: what waited for a restart, and what was down."""
