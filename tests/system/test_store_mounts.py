@@ -331,7 +331,9 @@ def test_a_prepared_mount_is_attached_at_the_first_start_and_not_kept_for_ever(s
     for number in range(12):
         store.containers.prepare(chain)
         store.containers.create(f"{number:064x}", chain)
-    assert len(os.listdir("/proc/self/fd")) == before + 8
+    # Each is a descriptor where the kernel makes an overlay that is attached nowhere; elsewhere the first start mounts.
+    has_detached = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 7)
+    assert len(os.listdir("/proc/self/fd")) == before + (8 if has_detached else 0)
     for number in (0, 11):  # one whose mount was given up, one that has it
         name = f"{number:064x}"
         merged = store.containers.mount(name)
