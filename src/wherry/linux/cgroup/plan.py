@@ -67,16 +67,18 @@ def _write(folder: str, step: Step) -> None:
 
 
 def write_file(path: str, value: str) -> None:
-    """Writes a control file with one write(2). Raises OSError with the file and the value tried."""
+    """Writes a control file with one write(2). Raises OSError with the file and the value tried, in runc's words."""
     trace.step("cgroup write", f"{path} = {value}")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
     except OSError as error:
-        raise OSError(error.errno, f"failed to write {value!r}: {error.strerror}", path) from None
+        raise OSError(error.errno, f"openat2 {path}: {(error.strerror or '').lower()}", path) from None
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise OSError(error.errno, f'failed to write "{value}": write {path}: {(error.strerror or "").lower()}', path) from None
+    finally:
+        os.close(fd)
 
 
 def read_file(path: str) -> str:

@@ -53,7 +53,7 @@ def swap_alone(swap: int, memory: int) -> int | None:
     if memory < 0 or swap < 0:
         raise InvalidArgument(f"invalid memory or swap limit: {memory}, {swap}")
     if swap < memory:
-        raise InvalidArgument(f"memory+swap limit should be >= memory limit ({swap} < {memory})")
+        raise InvalidArgument("memory+swap limit should be >= memory limit")
     return swap - memory
 
 
@@ -141,5 +141,5 @@ def _refused(resources: Mapping[str, Any]) -> Iterator[Step]:
 def _unified(resources: Mapping[str, Any]) -> Iterator[Step]:
     for file, value in (resources.get("unified") or {}).items():
         if "/" in file or "." not in file:
-            raise InvalidArgument(f"unified resource {file!r} must be a file name (no slashes)")
+            raise InvalidArgument(f'unified resource "{file}" must be a file name (no slashes)')
         yield Step(controller=file.split(".", 1)[0], file=file, value=value)

@@ -82,6 +82,8 @@ class SystemdManager(Manager):
             if self.version == "v1":
                 self._files.join(pid)
         except BaseException:
+            # Asked to stop, systemd sends SIGTERM and waits: the first process of a pid namespace does not hear it.
+            self._files.kill()
             self._stop()
             raise
 
