@@ -32,7 +32,7 @@ def running(bundle: Path) -> Iterator[Path]:
 
 
 def warned_first(code: int, text: str) -> tuple[int, str]:
-    """runc passes warnings of its child on by another way than the program's output, sometimes behind it."""
+    """By runc, warnings of its child go another way than the program's output, and arrive sometimes behind it."""
     return code, "\n".join(sorted(text.split("\n"), key=lambda line: not line.startswith("time level=warning")))
 
 

@@ -24,6 +24,8 @@ START = b"S"  # to the init
 GO = b"G"  # to a process between caller and container: it is in its cgroups
 PID = b"P"  # a process between creator and init tells the pid, with a pidfd
 HOP_PID = b"p"  # the same from a last hop: eight bytes, little-endian, and no pidfd
+LISTENER = b"L"  # to the creator: the number, in decimal, that a listener of seccomp will have in the process that says so
+TAKEN = b"T"  # to that process: it may go on
 FAILED = b"F"  # to the creator: exit code and message
 
 
@@ -63,6 +65,11 @@ def receive(connection: _socket.socket) -> tuple[bytes, list[int]]:
 
 def expect(connection: _socket.socket, word: bytes, gone: str) -> list[int]:
     """Waits for a step and returns its descriptors. StartFailed for FAILED, and with `gone` at the end of the stream."""
+    return hear(connection, word, gone)[1]
+
+
+def hear(connection: _socket.socket, word: bytes, gone: str) -> tuple[bytes, list[int]]:
+    """As `expect`, with the whole message."""
     data, descriptors = receive(connection)
     if data[:1] == FAILED:
         raise failure(data)
@@ -72,7 +79,7 @@ def expect(connection: _socket.socket, word: bytes, gone: str) -> list[int]:
         for fd in descriptors:
             os.close(fd)
         raise StartFailed(f"unable to start container process: {gone}" if not data else f"unexpected message {data!r}")
-    return descriptors
+    return data, descriptors
 
 
 def failure(data: bytes) -> StartFailed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import Conflict, InvalidArgument, Unsupported, WherryError
+from wherry.errors import Conflict, InvalidArgument, WherryError
 from wherry.linux import cgroup, file, namespace, process, rlimit, unixsocket
 from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
@@ -209,10 +209,7 @@ def load_filter(config: Config, request: CreateRequest) -> Program | None:
         return None
     from wherry.linux import seccomp
 
-    compiled = seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
-    if compiled.notifies:
-        raise Unsupported("linux.seccomp: SCMP_ACT_NOTIFY is not supported")
-    return compiled
+    return seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
 
 
 def wait_ready(init: Init) -> None:
@@ -323,6 +320,8 @@ def _fork(
     told = now.replace(pid=pid)
     if config.hooks.prestart or config.hooks.create_runtime:
         _run_hooks(config, init, told)
+    if plan.program.seccomp is not None and plan.program.seccomp.notifies:
+        _pass_listener(init, saved, told)
     if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
         wait_ready(init)
     if plan.pid_namespace >= 0:
@@ -486,7 +485,7 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
         namespaces=tuple(entry.type for entry in config.linux.namespaces), process=config.process,
         annotations=config.annotations, start_container=config.hooks.start_container if plan.fifo_fd >= 0 else (),
         poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
-        no_new_keyring=request.no_new_keyring,
+        no_new_keyring=request.no_new_keyring, listener=_agent(config, plan),
         personality=plan.program.scheduling.personality if plan.program.scheduling else None,
         joins_pids=any(one.type == "pid" and one.path for one in config.linux.namespaces))
     if plan.program.seccomp is not None:
@@ -494,6 +493,29 @@ def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, i
     state.save(request.root, saved)
     state.creation_done(request.root, request.id)
     return saved
+
+
+def _agent(config: Config, plan: InitPlan) -> tuple[str, str] | None:
+    if plan.program.seccomp is None or not plan.program.seccomp.notifies:
+        return None
+    from wherry.runtime.listener import agent_of
+
+    return agent_of(config.linux.seccomp or {})
+
+
+def _pass_listener(init: Init, saved: state.Saved, told: State) -> None:
+    """The init loads a filter that notifies: its agent gets the descriptor."""
+    from wherry.runtime.listener import Handover
+
+    assert init.channel is not None
+    assert saved.listener is not None
+    handover = Handover(saved.listener, told.replace(status="creating"))
+    try:
+        word, _ = channel.hear(init.channel, channel.LISTENER, "the init ended before its filter was loaded")
+        handover.take(init.channel, word, init.pid, init.pidfd)
+        handover.send(init.pid)
+    finally:
+        handover.close()
 
 
 def _follow(init: Init, request: CreateRequest, saved: state.Saved) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from wherry.linux.seccomp.compiler import Program
     from wherry.oci.runtime import Process as Given
     from wherry.runtime.container import Container
+    from wherry.runtime.listener import Handover
     from wherry.runtime.scheduling import Scheduling
     from wherry.runtime.state import Saved
 
@@ -64,7 +65,7 @@ def execute(container: Container, request: ExecRequest) -> Process:
     group = exec_cgroup(saved, request)
     init_fd = _open_init(saved)
     try:
-        return _run(saved, request, plan, init_fd, group)
+        return _run(container, request, plan, init_fd, group)
     finally:
         os.close(init_fd)
 
@@ -160,8 +161,10 @@ def _open_init(saved: Saved) -> int:
     return init_fd
 
 
-def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager) -> Process:
+def _run(container: Container, request: ExecRequest, plan: ProgramPlan, init_fd: int, group: Manager) -> Process:
+    saved = container.saved
     initial, final = plan_affinity(saved, request.process)
+    handover = _dial_agent(container, plan)
     connection, other = unixsocket.pair()
     try:
         try:
@@ -177,7 +180,8 @@ def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, gr
             if not inside:
                 group.join(stage, saved.pid)
             channel.tell(connection, channel.GO)
-            return await_exec(connection, request.pid_file, plan.terminal)
+            loader = (stage, stage_fd) if request.mode == "cold" else None
+            return await_exec(connection, request.pid_file, plan.terminal, handover, loader)
         except OSError as error:
             raise StartFailed(f"{_START}{describe(error)}") from error
         finally:
@@ -186,6 +190,21 @@ def _run(saved: Saved, request: ExecRequest, plan: ProgramPlan, init_fd: int, gr
             os.close(stage_fd)
     finally:
         connection.close()
+        if handover is not None:
+            handover.close()
+
+
+def _dial_agent(container: Container, plan: ProgramPlan) -> Handover | None:
+    """The way to the agent of a filter that notifies."""
+    saved = container.saved
+    if plan.seccomp is None or saved.listener is None:
+        return None
+    from wherry.oci.runtime import State
+    from wherry.runtime.listener import Handover
+
+    now = state.status(container.root, saved)
+    return Handover(saved.listener, State(
+        id=saved.id, status=now, pid=saved.pid, bundle=saved.bundle, annotations=saved.annotations))
 
 
 def _clone_into(group: Manager) -> tuple[int, int, bool]:
@@ -206,11 +225,19 @@ def _clone_into(group: Manager) -> tuple[int, int, bool]:
         os.close(folder)
 
 
-def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Process:
-    """Listens until exec has happened. StartFailed when it did not, OSError without a pid file: the process is reaped then."""
-    pid, pidfd, master = 0, -1, -1
+def await_exec(
+    connection: _socket.socket, pid_file: str, terminal: bool, handover: Handover | None = None,
+    loader: tuple[int, int] | None = None,
+) -> Process:
+    """Listens until exec has happened. StartFailed when it did not, OSError without a pid file: the process is reaped then.
+
+    `handover` is for a filter that notifies; `loader` (pid, pidfd) loads it where the process itself does not.
+    """
+    pid, pidfd, master, loading = 0, -1, -1, b""
     failed: StartFailed | None = None
     while True:
+        if handover is not None:
+            failed = handover.serve(connection, loading, loader or (pid, pidfd), pid) or failed
         data, fds = channel.receive(connection)
         if not data:
             break
@@ -221,6 +248,8 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
             pidfd = process.pidfd_open(pid)
         elif data[:1] == channel.READY and fds:
             master = fds[0]
+        elif data[:1] == channel.LISTENER:
+            loading = data
         elif data[:1] == channel.FAILED:
             failed = channel.failure(data)
     if failed is None and (pid == 0 or (terminal and master < 0)):
@@ -234,15 +263,18 @@ def await_exec(connection: _socket.socket, pid_file: str, terminal: bool) -> Pro
         try:
             file.write_pid(pid_file, pid)
         except OSError:
-            process.pidfd_send_signal(pidfd, 9)
             _give_up(pidfd, master)
             raise
     return Process(pid=pid, pidfd=pidfd, console=master if master >= 0 else None)
 
 
 def _give_up(pidfd: int, master: int) -> None:
-    """Reaps a process that ends, where there is one, and lets go of what was opened for it."""
+    """Ends and reaps a process, where there is one, and lets go of what was opened for it."""
     if pidfd >= 0:
+        try:
+            process.pidfd_send_signal(pidfd, 9)
+        except ProcessLookupError:
+            pass
         process.reap(pidfd)
     for fd in (pidfd, master):
         if fd >= 0:
@@ -327,7 +359,7 @@ def _become(saved: Saved, plan: ProgramPlan, channel_end: _socket.socket) -> tup
         master = _open_terminal(plan)
         channel.tell(channel_end, channel.READY, (master,))
         os.close(master)
-    return become(plan)
+    return become(plan, channel_end)
 
 
 def _open_terminal(plan: ProgramPlan) -> int:

@@ -8,6 +8,7 @@ import os
 from wherry.linux import process
 from wherry.linux.namespace import CLONE_PARENT
 from wherry.runtime import channel, lookup
+from wherry.runtime.init import filter_is_late
 from wherry.runtime.lasthop import Hop, execute_hop, seal
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ _EXEC_ERRORS = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOMEM, errno.E
 
 def wait_and_execute(plan: ProgramPlan, executable: str, environment: Mapping[str, str], fifo_fd: int) -> NoReturn:
     """The init of a cold start: one byte on the fifo is the word to go. Never returns."""
-    late = _filter_is_late(plan)
+    late = filter_is_late(plan)
     hop = Hop(3 + late)
     ended = hop.put_failures([(0, 2, b"", 1)])
     hop.step("read", fifo_fd, hop.put(b"\0" * 8), 1, failures=ended)
@@ -47,7 +48,7 @@ def fork_and_execute(
     """
     waits = fifo_fd >= 0
     told = 2 + waits  # the steps of the parent
-    steps = 4 + _filter_is_late(plan) + plan.terminal + 3 * waits + told
+    steps = 4 + filter_is_late(plan) + plan.terminal + 3 * waits + told
     hop = Hop(steps)
     ended = hop.put_failures([(0, 2, b"", 1)])
     message = hop.put(b"\0" * 7 + channel.HOP_PID + b"\0" * 8) + 7
@@ -69,13 +70,9 @@ def fork_and_execute(
     _go(hop, channel_fd, *((fifo_fd,) if waits else ()))
 
 
-def _filter_is_late(plan: ProgramPlan) -> bool:
-    return plan.seccomp is not None and plan.credentials.no_new_privileges
-
-
 def _finish(hop: Hop, plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> None:
     """The late filter and execve: the end of both lists."""
-    if _filter_is_late(plan):
+    if filter_is_late(plan):
         assert plan.seccomp is not None
         import struct
 

@@ -118,6 +118,9 @@ def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: 
         from wherry.runtime import hop  # noqa: F401
     if plan.seccomp is not None:
         from wherry.linux.seccomp import loader  # noqa: F401
+
+        if plan.seccomp.notifies:
+            from wherry.runtime import listener  # noqa: F401
     if copies:
         from wherry.runtime import copyup  # noqa: F401
     if user_namespace:
@@ -169,7 +172,7 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     _set_names(plan)
     if plan.pid_namespace >= 0:
         namespace.setns(plan.pid_namespace, namespace.CLONE_NEWPID)  # for the children of this process; not for the hooks before
-    executable, environment = become(plan.program, label)
+    executable, environment = become(plan.program, connection, label)
     channel.tell(connection, channel.READY, (master,) if master >= 0 else ())
     if master >= 0:
         os.close(master)
@@ -213,7 +216,7 @@ class _Joined:
                 namespace.unshare(namespace.CLONE_NEWCGROUP)
 
 
-def become(plan: ProgramPlan, label: int = -1) -> tuple[str, dict[str, str]]:
+def become(plan: ProgramPlan, connection: _socket.socket, label: int = -1) -> tuple[str, dict[str, str]]:
     """Everything between the new root and exec but the late filter. Returns (path to execute, environment).
 
     StartFailed when there is no such program; OSError when the kernel refuses an id, a limit or a capability.
@@ -229,15 +232,32 @@ def become(plan: ProgramPlan, label: int = -1) -> tuple[str, dict[str, str]]:
         apply(plan.scheduling)
     _give_stdio(plan.credentials.uid)
     if plan.seccomp is not None and not plan.credentials.no_new_privileges:
-        from wherry.linux.seccomp.loader import load
-
-        load(plan.seccomp)
+        _load_filter(plan.seccomp, connection)
     credentials.apply_identity(plan.credentials, plan.cwd)
     os.umask(plan.credentials.umask)
     environment = lookup.merge_environment(plan.env)
     if not environment.get("HOME"):
         environment["HOME"] = lookup.home_of(plan.credentials.uid)
-    return lookup.find_program(plan.program or plan.args[0], environment), environment
+    executable = lookup.find_program(plan.program or plan.args[0], environment)
+    if plan.seccomp is not None and plan.credentials.no_new_privileges and plan.seccomp.notifies:
+        _load_filter(plan.seccomp, connection)
+    return executable, environment
+
+
+def filter_is_late(plan: ProgramPlan) -> bool:
+    """Whether the filter is loaded just before exec. One that notifies has to be known to its agent before that."""
+    return plan.seccomp is not None and plan.credentials.no_new_privileges and not plan.seccomp.notifies
+
+
+def _load_filter(program: Program, connection: _socket.socket) -> None:
+    if program.notifies:
+        from wherry.runtime.listener import load_and_wait
+
+        load_and_wait(program, connection)
+        return
+    from wherry.linux.seccomp.loader import load
+
+    load(program)
 
 
 def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, str]) -> NoReturn:
@@ -248,7 +268,7 @@ def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, s
     """
     process.reset_signals()
     arguments = list(plan.args)
-    if plan.seccomp is not None and plan.credentials.no_new_privileges:
+    if plan.seccomp is not None and filter_is_late(plan):
         from wherry.linux.seccomp.loader import load
 
         load(plan.seccomp)

@@ -60,13 +60,11 @@ def _spec_state(saved: Saved, status: str) -> State:
 def _run_inside(container: Container) -> None:
     """The startContainer hooks: further processes of the container, as its program will be. When one fails, it is stopped."""
     from wherry.linux import process
-    from wherry.runtime.create import read_config
     from wherry.runtime.execute import execute
     from wherry.runtime.hooks import run_hooks
 
     saved = container.saved
-    own = read_config(saved.bundle).process
-    assert own is not None
+    own = saved.process
 
     def launch(hook: Hook, stdio: tuple[int, int, int]) -> int:
         request = ExecRequest(

@@ -41,7 +41,8 @@ class Saved(Record):
 
     `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `process` is the config's own as it
     was then: what `exec` begins with. `created` is RFC 3339. `joins_pids`: its pid namespace is another container's.
-    `personality` goes for further processes.
+    `listener`: who answers a filter that notifies (the socket's path, what it is told). `personality` goes for further
+    processes.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Saved(Record):
     no_new_keyring: bool = False
     personality: int | None = None
     joins_pids: bool = False
+    listener: tuple[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of state.json."""
@@ -79,6 +81,8 @@ class Saved(Record):
             raise Unsupported(f"state.json has version {document.get('version')!r}, this runtime reads {FORMAT}")
         values = {name: document[name] for name in cls._fields if name in document}
         values["namespaces"] = tuple(values.get("namespaces", ()))
+        if values.get("listener"):
+            values["listener"] = tuple(values["listener"])
         values["process"] = Process.from_json(values.get("process") or {})
         for name in _HOOKS:
             values[name] = tuple(
@@ -120,8 +124,9 @@ def is_alive(saved: Saved) -> bool:
 
 
 def save_filter(root: str, container_id: str, program: Program) -> None:
-    """Keeps the compiled filter for `exec`: flags as four bytes, then the instructions."""
-    file.replace(folder(root, container_id) + "/seccomp.bpf", program.flags.to_bytes(4, "little") + program.filter)
+    """Keeps the compiled filter for `exec`: flags and whether it notifies, four bytes each, then the instructions."""
+    head = program.flags.to_bytes(4, "little") + program.notifies.to_bytes(4, "little")
+    file.replace(folder(root, container_id) + "/seccomp.bpf", head + program.filter)
 
 
 def load_filter(root: str, container_id: str) -> Program:
@@ -129,7 +134,7 @@ def load_filter(root: str, container_id: str) -> Program:
     from wherry.linux.seccomp.compiler import Program as Compiled
 
     content = file.read(folder(root, container_id) + "/seccomp.bpf")
-    return Compiled(filter=content[4:], flags=int.from_bytes(content[:4], "little"), notifies=False)
+    return Compiled(filter=content[8:], flags=int.from_bytes(content[:4], "little"), notifies=content[4] == 1)
 
 
 def status(root: str, saved: Saved) -> str:

@@ -60,8 +60,9 @@ def architecture(name: str) -> Architecture:
     try:
         return _ALL[name]
     except KeyError:
-        detail = " (no table of its system calls yet)" if name in _KNOWN else ""
-        raise InvalidArgument(f"seccomp: architecture {name!r} is not supported{detail}") from None
+        if name in _KNOWN:
+            raise InvalidArgument(f"seccomp: architecture {name!r} is not supported (no table of its system calls yet)") from None
+        raise InvalidArgument(f"string {name} is not a valid arch for seccomp") from None
 
 
 def native(machine: str) -> str:

@@ -108,7 +108,7 @@ def read_profile(section: Mapping[str, Any], machine: str) -> Profile:
 
 def _action(name: str, errno_value: int | None) -> int:
     if name not in _ACTIONS:
-        raise InvalidArgument(f"seccomp: invalid action {name!r}")
+        raise InvalidArgument(f"string {name} is not a valid action for seccomp")
     if name in _WITH_ERRNO:
         value = EPERM if errno_value is None else errno_value
         if not 0 <= value <= 0xFFFF:
@@ -137,7 +137,7 @@ def _condition(given: Mapping[str, Any]) -> Condition:
     operator = (given.get("op") or "").removeprefix("SCMP_CMP_")
     index, value, second = given.get("index"), given.get("value") or 0, given.get("valueTwo") or 0
     if operator not in _OPERATORS:
-        raise InvalidArgument(f"seccomp: invalid operator {given.get('op')!r}")
+        raise InvalidArgument(f"string {given.get('op') or ''} is not a valid operator for seccomp")
     if index is None or not 0 <= index <= 5:
         raise InvalidArgument(f"seccomp: there is no argument {index!r} of a system call (0 to 5)")
     if operator == "MASKED_EQ":
