@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     Affinity = tuple[frozenset[int], frozenset[int]]
 
+PAUSED = "cannot exec in a paused container (use --ignore-paused to override)"
 _START = "unable to start container process: "
 _ANYWHERE: Affinity = (frozenset(), frozenset())
 
@@ -59,7 +60,7 @@ _ANYWHERE: Affinity = (frozenset(), frozenset())
 def execute(container: Container, request: ExecRequest) -> Process:
     """See `container.execute`."""
     saved = container.saved
-    check_can_execute(container, request)
+    _check_can_execute(container, request)
     plan = plan_exec(container, request)
     preload(plan, cold=request.mode == "cold", user_namespace="user" in saved.namespaces)
     group = exec_cgroup(saved, request)
@@ -70,13 +71,13 @@ def execute(container: Container, request: ExecRequest) -> Process:
         os.close(init_fd)
 
 
-def check_can_execute(container: Container, request: ExecRequest) -> None:
+def _check_can_execute(container: Container, request: ExecRequest) -> None:
     """Conflict when the container has stopped, or is paused and that was not to be ignored."""
     now = state.status(container.root, container.saved)
     if now == "stopped":
         raise Conflict("cannot exec in a stopped container")
     if now == "paused" and not request.ignore_paused:
-        raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
+        raise Conflict(PAUSED)
 
 
 def exec_cgroup(saved: Saved, request: ExecRequest) -> Manager:

@@ -8,7 +8,6 @@ from wherry.errors import Unavailable
 from wherry.linux import cgroup
 from wherry.oci.runtime import Process
 from wherry.runtime import container
-from wherry.runtime.execute import check_can_execute
 from wherry.shim.driver import Driver, Started, process_of
 from wherry.shim.parked import Parked, park
 from wherry.shim.protocol import StartFailed
@@ -88,16 +87,15 @@ class BuiltinDriver(Driver):
     def _execute(self, request: ExecRequest, stdio: tuple[int, int, int] | None) -> container.Process:
         loaded = self._load()
         given = process_of(request)
-        wanted = container.ExecRequest(process=Process.from_json(given), stdio=stdio, console=stdio is None)
         if self._parked is not None:
-            check_can_execute(loaded, wanted)
             try:
                 return self._parked.execute(given, loaded.saved.pid, stdio)
             except Unavailable:
                 # It was killed, maybe with everything else in the cgroup: the long way, and another is parked.
                 self._parked.forget()
                 self._parked = None
-        return container.execute(loaded, wanted)
+        process = Process.from_json(given)
+        return container.execute(loaded, container.ExecRequest(process=process, stdio=stdio, console=stdio is None))
 
     def park(self) -> int:
         """Parks a child in the cgroups, where moving a process into them takes long: wherever it cannot be cloned into them."""

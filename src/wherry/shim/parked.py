@@ -16,7 +16,7 @@ import _signal
 import _socket
 import os
 
-from wherry.errors import Unavailable
+from wherry.errors import Conflict, Unavailable
 from wherry.linux import namespace, process, unixsocket
 from wherry.oci.runtime import Process
 from wherry.runtime import channel, container, execute
@@ -36,15 +36,18 @@ SIGCHLD = 17
 class Parked:
     """The shim's handle of its parked child. `pid` is reaped by the shim's loop."""
 
-    def __init__(self, pid: int, connection: _socket.socket) -> None:
+    def __init__(self, pid: int, connection: _socket.socket, group: Manager) -> None:
         self.pid = pid
         self._connection = connection
+        self._group = group
 
     def execute(self, given: Mapping[str, Any], init_pid: int, stdio: tuple[int, int, int] | None) -> container.Process:
         """Starts a process, given as in the runtime-spec, from it.
 
-        Raises Unavailable when the child is gone, StartFailed as `container.execute`.
+        Raises Unavailable when the child is gone, Conflict in a paused container, StartFailed as `container.execute`.
         """
+        if self._group.frozen():
+            raise Conflict(execute.PAUSED)
         connection, other = unixsocket.pair()
         try:
             init_fd = process.pidfd_open(init_pid)
@@ -82,7 +85,7 @@ def park(root: str, container_id: str, group: Manager, init_pid: int) -> Parked:
     pid = os.fork()
     if pid:
         theirs.close()
-        return Parked(pid, ours)
+        return Parked(pid, ours, group)
     try:
         _serve(root, container_id, group, init_pid, theirs)
     finally:
