@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tarfile
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from api_pair import PATIENCE_S, pair
+from busybox_image import archive
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,6 +29,7 @@ from wherry.proto.types_pb2 import Descriptor, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from api_pair import Pair, Side
 
@@ -276,6 +280,59 @@ def test_where_our_code_says_more(both: Pair) -> None:
         theirs, mine = both.real.call(name, request), both.wherry.call(name, request)
         assert theirs[0] == "UNKNOWN"
         assert mine == ("INVALID_ARGUMENT", *theirs[1:])
+
+
+# -- the real ctr
+
+
+def test_ctr_images(both: Pair, tmp_path: Path) -> None:
+    busybox = "docker.io/library/busybox:latest"
+    both.ctr("images", "import", "--no-unpack", "-", data=archive("busybox:latest"))
+    both.ctr("images", "import", "--no-unpack", "--base-name", "docker.io/library/other", "--digests", "-", data=archive("busybox:latest"))
+    both.ctr("images", "ls")
+    both.ctr("images", "ls", "-q", "name~=busybox")
+    both.ctr("images", "check")
+    both.ctr("images", "tag", busybox, "example.org/a:b")
+    both.ctr("images", "tag", busybox, "example.org/a:b", code=1)
+    both.ctr("images", "tag", "--force", busybox, "example.org/a:b")
+    both.ctr("images", "tag", "example.org/none:none", "example.org/c:d", code=1)
+    both.ctr("images", "label", "example.org/a:b", "x=y")
+    both.ctr("images", "label", "-r", "example.org/a:b", "z=")
+    both.ctr("images", "label", "example.org/none:none", "x=y", code=1)
+    both.ctr("images", "import", "--no-unpack", "-", data=b"no archive", code=1)
+    archives = []
+    for side in (both.real, both.wherry):
+        path = tmp_path / f"{len(archives)}.tar"
+        side.ctr("images", "export", str(path), busybox)
+        with tarfile.open(path) as found:
+            archives.append({one.name: one.size for one in found if one.isfile()})
+    assert archives[0] == archives[1]
+    both.ctr("images", "rm", "example.org/a:b", "example.org/none:none")
+    both.ctr("images", "rm", busybox)
+    both.ctr("images", "ls", "-q")
+
+
+def test_ctr_containers_and_leases(both: Pair) -> None:
+    both.ctr("containers", "create", "--rootfs", "--label", "c=b", "/nowhere", "named", "sh")
+    both.ctr("containers", "create", "--rootfs", "/nowhere", "named", "sh", code=1)
+    both.ctr("containers", "create", "--rootfs", "/nowhere", "no name", "sh", code=1)
+    both.ctr("containers", "ls")
+    both.ctr("containers", "ls", "-q", "labels.c==b")
+    both.ctr("containers", "ls", "labels.a=b", code=1)
+    both.ctr("containers", "label", "named", "c=d")
+    both.ctr("containers", "label", "none", "c=d", code=1)
+    both.ctr("containers", "info", "none", code=1)
+    theirs, mine = ({**json.loads(side.ctr("containers", "info", "named")), "CreatedAt": "", "UpdatedAt": ""}
+                    for side in (both.real, both.wherry))
+    assert mine == theirs
+    both.ctr("containers", "rm", "named")
+    both.ctr("containers", "rm", "named", code=1)
+    both.ctr("leases", "create", "--id", "by-ctr", "a=b")
+    both.ctr("leases", "create", "--id", "by-ctr", code=1)
+    both.ctr("leases", "ls", "-q", "labels.a==b")
+    both.ctr("leases", "rm", "by-ctr")
+    both.ctr("leases", "rm", "by-ctr", code=1)
+    both.ctr("plugins", "ls", "id==overlayfs")
 
 
 # -- what 1.6 has not

@@ -72,7 +72,7 @@ class Side:
         method = _METHODS[name]
         return self.channel.unary_stream(method.path, method.request.SerializeToString, method.response.FromString)(request)
 
-    def ctr(self, *words: str, code: int | None = 0, data: bytes | None = None, namespace: str = "test") -> str:
+    def ctr(self, *words: str, code: int | None = 0, data: bytes | None = None, namespace: str = "of-ctr") -> str:
         """What the real ctr prints (both outputs) on this server."""
         done = subprocess.run(["ctr", "-a", self.socket, "-n", namespace, *words], input=data, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=PATIENCE_S)
