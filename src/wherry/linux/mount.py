@@ -24,6 +24,8 @@ FSCONFIG_SET_STRING = 1
 FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
 FSCONFIG_CMD_RECONFIGURE = 7
+FSPICK_CLOEXEC = 1
+FSPICK_EMPTY_PATH = 8
 
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
@@ -94,6 +96,17 @@ def fsconfig_set_fd(fd: int, key: str, value: int) -> None:
 def fsconfig_create(fd: int) -> None:
     """Makes the superblock as configured. fsconfig(2). The kernel's own explanation of a failure is `fs_messages`."""
     syscall.call("fsconfig", "create", fd, FSCONFIG_CMD_CREATE, None, None, 0)
+
+
+def reconfigure(mount_fd: int, options: tuple[tuple[str, str | None], ...]) -> None:
+    """Changes options of the filesystem whose mount a descriptor stands for. man 2 fspick, fsconfig."""
+    fd = syscall.call("fspick", str(mount_fd), mount_fd, b"\0", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH)
+    try:
+        for key, value in options:
+            fsconfig_set(fd, key, value)
+        syscall.call("fsconfig", "reconfigure", fd, FSCONFIG_CMD_RECONFIGURE, None, None, 0)
+    finally:
+        os.close(fd)
 
 
 def fs_messages(fd: int) -> str:

@@ -23,6 +23,10 @@ ALLOWED_IN_PROC = tuple("/proc/" + name for name in (
     "sys/crypto/fips_enabled"))
 
 
+_ALL = (kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOEXEC
+        | kernel.MOUNT_ATTR_NOSYMFOLLOW)
+
+
 class IdMap(Record):
     """Owners of a bind mount as seen through it; no mappings: those of the container's user namespace.
 
@@ -35,7 +39,7 @@ class IdMap(Record):
 
 
 class MountStep(Record):
-    """One mount to make. `kind`: «bind», «filesystem», «tmpfs» or «cgroup».
+    """One mount to make. `kind`: «bind», «filesystem», «tmpfs», «cgroup» or, for one that is there and is changed, «remount».
 
     `source_fd` ≥ 0 is a detached mount to take instead of the source.
     `attributes` is (set, cleared) for the mount itself, `recursive_attributes` for its tree; `propagation` lists (MS_…, whole
@@ -81,7 +85,7 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
     attributes, recursive_attributes = [0, 0], [0, 0]
     propagation: list[tuple[int, bool]] = []
     data: list[tuple[str, str | None]] = []
-    bind = recursive = copy_up = False
+    bind = recursive = copy_up = remount = False
     id_map = "idmap" if entry.uid_mappings or entry.gid_mappings else ""
     for word in entry.options:
         if word in mountwords.ATTRIBUTES:
@@ -99,7 +103,7 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
         elif word in ("idmap", "ridmap"):
             id_map = word
         elif word == "remount":
-            raise Unsupported(f'mount at "{destination}": the option {word} is not supported')
+            remount = True
         elif word not in mountwords.NOTHING and word:
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
@@ -110,6 +114,9 @@ def plan_mount(entry: Mount, bundle: str) -> MountStep:
         data = []
         source = source if source.startswith("/") else os.path.join(bundle, source)
     _check_proc(destination, kind, entry.type)
+    if remount:
+        # As mount(8) means it: what is not said is no longer so, but for the times of access.
+        kind, attributes[1] = "remount", attributes[1] | (_ALL & ~attributes[0])
     return MountStep(
         kind=kind, destination=destination, source=source, fstype=entry.type, attributes=(attributes[0], attributes[1]),
         recursive_attributes=(recursive_attributes[0], recursive_attributes[1]), propagation=tuple(propagation),

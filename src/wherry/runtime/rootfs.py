@@ -109,6 +109,9 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
         assert plan.cgroups is not None
         attach_cgroups(root_fd, step, plan.cgroups)
         return
+    if step.kind == "remount":
+        _remount(root_fd, step)
+        return
     tree = -1
     target = -1
     try:
@@ -139,6 +142,20 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
         for fd in (tree, target):
             if fd >= 0:
                 os.close(fd)
+
+
+def _remount(root_fd: int, step: MountStep) -> None:
+    """Changes a mount that is there. EINVAL when nothing is mounted at that place."""
+    target = path.open_in_root(root_fd, step.destination)
+    try:
+        if step.data:
+            mount.reconfigure(target, step.data)
+        mount.mount_setattr(target, *step.attributes)
+        _change(target, step)
+        for kind, recursive in step.propagation:
+            mount.mount_setattr(target, propagation=kind, recursive=recursive)
+    finally:
+        os.close(target)
 
 
 def _check_inside_proc(step: MountStep) -> None:

@@ -61,8 +61,6 @@ def test_cgroup_mounts_come_last_unless_something_is_mounted_below_them() -> Non
 
 
 def test_what_is_not_done_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match="the option remount is not supported"):
-        step("bind", "remount")
     with pytest.raises(Unsupported, match="only supported for bind-mounts"):
         plan_mount(Mount(destination="/x", type="tmpfs", options=("idmap",)), "/")
     with pytest.raises(InvalidArgument, match="rootfsPropagation=odd"):
