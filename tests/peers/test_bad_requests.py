@@ -132,6 +132,7 @@ def newer(answer: tuple[int, str]) -> tuple[int, str]:
     text = text.replace("unsupported content-type header ", "content-type ").replace("content-type specified ", "content-type ")
     text = text.replace("): must", ") must").replace("error processing tar file(exit status 1): ", "")
     text = re.sub(r"(invalid character) .*", r"\1", text).replace("eof while reading request body", "eof")
+    text = text.replace("^[a-za-z0-9_.-]+$", "^[a-za-z0-9_-]+$")
     text = text.replace("maximum supported api version is 1.50", "maximum supported api version is 1.41")
     return (400 if status == 500 else status), text
 
@@ -352,12 +353,9 @@ ROUTES = [
     Row("GET", "/swarm"), Row("GET", "/nodes"), Row("GET", "/services"), Row("GET", "/tasks"), Row("GET", "/secrets"), Row("GET", "/configs"), Row("POST", "/swarm/leave"), Row("GET", "/swarm/unlockkey"), Row("GET", "/plugins?filters=nonsense"),
 ]
 
-# Refused at once: 20.10 lets it pass here, and fails at the start or ignores it.
+# Refused at once. 20.10 lets it pass here, and either fails at the start, where nobody may look, or ignores what newer Dockers refuse;
+# API versions before 1.24 are not served, as by Docker 28.
 STRICTER: dict[str, tuple[int, str]] = {
-    'POST /networks/nosuch/connect {"Container": "created"}':
-        (404, "network nosuch not found"),
-    'POST /networks/nosuch/disconnect {"Container": "created"}':
-        (404, "network nosuch not found"),
     "POST /containers/running/wait?condition=nosuch":
         (400, 'invalid condition: "nosuch"'),
     "POST /containers/running/resize?h=-1&w=1":
@@ -366,8 +364,6 @@ STRICTER: dict[str, tuple[int, str]] = {
         (400, "Range of blkio weight is from 10 to 1000"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "MacAddress": "nonsense"}':
         (400, "nonsense is not a valid mac address"),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "Healthcheck": {"Test": ["NOSUCH"]}}':
-        (400, 'unknown type "NOSUCH" in Healthcheck: it must be NONE, CMD or CMD-SHELL'),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"PortBindings": {"": [{}]}}}':
         (400, 'invalid port specification: ""'),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Tmpfs": {"/x": "nosuch=1"}}}':
@@ -392,8 +388,6 @@ STRICTER: dict[str, tuple[int, str]] = {
         (400, "Unable to find group : no name given"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"SecurityOpt": ["seccomp=nonsense"]}}':
         (400, "Decoding seccomp profile failed: Expecting value: line 1 column 1 (char 0)"),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"RestartPolicy": {"MaximumRetryCount": 3}}}':
-        (400, "invalid restart policy: maximum retry count can only be used with 'on-failure'"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"PidMode": "nosuch"}}':
         (400, "invalid PID mode: nosuch"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"IpcMode": "nosuch"}}':
@@ -420,31 +414,15 @@ STRICTER: dict[str, tuple[int, str]] = {
         (400, "user specified IP address is supported on user defined networks only"),
     "GET /volumes?filters=%7B%22dangling%22%3A%20%5B%22true%22%2C%20%22false%22%5D%7D":
         (400, "invalid filter 'dangling=[true false]'"),
-    "GET /events?until=1&filters=%7B%22nosuch%22%3A%20%5B%22x%22%5D%7D":
-        (400, "invalid filter 'nosuch'"),
     "GET /images/get":
         (400, 'no image name was given: use the parameter "names"'),
     "GET !/v1.23/version":
         (400, "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"),
-    "GET !//version":
-        (404, "page not found"),
-    "POST !//version":
-        (404, "page not found"),
-    "GET !/v1.41/containers//json":
-        (404, "page not found"),
-    "POST !/v1.41/containers//json":
-        (404, "page not found"),
     "GET !/v1.12/_ping":
         (400, "client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"),
 }
-# Refused by name, since it is not done.
+# Refused by name, since it is not done: 501 wherever somebody might think it works.
 NOT_DONE: dict[str, tuple[int, str]] = {
-    'POST /networks/create {"Name": "new", "Scope": "swarm"}':
-        (501, "networks with Scope swarm are not supported yet"),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Mounts": [{"Type": "npipe", "Source": "/a", "Target": "/x"}]}}':
-        (501, 'mounts of the type "npipe" are not supported'),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"LogConfig": {"Config": {"mode": "nosuch"}}}}':
-        (501, "the log option 'mode=nosuch' is not supported"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"StorageOpt": {"size": "1g"}}}':
         (501, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"StorageOpt": {"nosuch": "1"}}}':
@@ -460,25 +438,22 @@ NOT_DONE: dict[str, tuple[int, str]] = {
     "POST /images/create?fromSrc=file:///etc/passwd  (0 bytes)":
         (501, "importing from a URL is not supported: send the tar as the body, with fromSrc=-"),
 }
-# Let pass, where 20.10 does not.
+# Let pass, where 20.10 does not: a symbolic link leads nowhere outside the container, wherever it points; newer Dockers push without
+# credentials too.
 LAXER: dict[str, tuple[int, str]] = {
     "PUT /containers/running/archive?path=/tmp b (10240 bytes)":
         (200, "an answer"),
     "POST /images/busybox/push":
         (200, "an answer"),
-    "POST /build/prune?keep-storage=x":
-        (200, "an answer"),
 }
-# Refused in the words of newer Dockers, or in our own.
+# Refused in the words of newer Dockers; or in our own, where 20.10 names Go's types and functions, places that only it has, or in any order.
 WORDED: dict[str, tuple[int, str]] = {
+    'POST /containers/create {"Image": ""} (13 bytes)':
+        (400, "Config cannot be empty in order to create a container"),
     'POST /networks/fixed/connect {"Container": "onnet", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "nonsense"}}}':
         (400, "invalid IPv4 address: nonsense"),
-    "GET /containers/nosuch/logs":
-        (404, "No such container: nosuch"),
     "GET /images/nosuch/json":
         (404, "No such image: nosuch:latest"),
-    'POST /containers/create {"Image": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "Cmd": ["true"]}':
-        (404, "No such image: <id>"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Runtime": "nosuch"}}':
         (400, "unknown or invalid runtime name: nosuch"),
     'POST /networks/create {"Name": "", "CheckDuplicate": true}':
@@ -489,8 +464,6 @@ WORDED: dict[str, tuple[int, str]] = {
         (400, "invalid network config: invalid gateway nonsense: invalid address"),
     "DELETE /networks/used":
         (403, 'error while removing network: network used has active endpoints (name:"onnet" id:"<id>")'),
-    'POST /networks/bridge/disconnect {"Container": "created"}':
-        (500, "container <id> is not connected to network bridge"),
     "POST /containers/running/kill?signal=99":
         (400, "Invalid signal: 99"),
     "GET /containers/running/logs?stdout=1&since=nonsense":
@@ -503,10 +476,6 @@ WORDED: dict[str, tuple[int, str]] = {
         (400, "missing parameter in container archive: path"),
     "PUT /containers/running/archive a (10240 bytes)":
         (400, "missing parameter in container archive: path"),
-    "PUT /containers/running/archive?path=/&noOverwriteDirNonDir=1 etc (10240 bytes)":
-        (409, "cannot overwrite directory with non-directory: etc"),
-    "PUT /containers/running/archive?path=/&noOverwriteDirNonDir=1 etc/passwd/ (10240 bytes)":
-        (409, "cannot overwrite non-directory with directory: etc/passwd/"),
     "PUT /containers/running/archive?path=/tmp a (10240 bytes)":
         (400, 'invalid hardlink "a" -> "/nosuch": No such file or directory'),
     "PUT /containers/running/archive?path=/tmp ../../x (10240 bytes)":
@@ -517,16 +486,6 @@ WORDED: dict[str, tuple[int, str]] = {
         (400, "invalid CPU shares (-1): value must be a positive integer"),
     'POST /containers/create {"Cmd": [3]} (12 bytes)':
         (400, "invalid JSON: json: cannot unmarshal number into Go struct field CreateRequest.Cmd of type string"),
-    'POST /containers/create {"Image": ""} (13 bytes)':
-        (400, "Config cannot be empty in order to create a container"),
-    "POST /containers/create  (0 bytes) as text":
-        (400, "invalid JSON: got EOF while reading request body"),
-    'POST /containers/create?platform=nonsense%2F%2F%2F {"Image": "busybox:latest", "Cmd": ["true"]}':
-        (400, '"nonsense///": cannot parse platform specifier: invalid argument'),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Binds": ["kept:/x:rshared"]}}':
-        (400, "invalid mode: rshared"),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Mounts": [{"Type": "volume", "Source": "a b", "Target": "/x"}]}}':
-        (400, 'invalid mount config for type "volume": "a b" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"KernelMemory": 1}}':
         (400, "Minimum kernel memory limit allowed is 4MB"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"SecurityOpt": ["no-new-privileges:maybe"]}}':
@@ -537,22 +496,14 @@ WORDED: dict[str, tuple[int, str]] = {
         (400, "invalid restart policy: maximum retry count can only be used with 'on-failure'"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -1}}}':
         (400, "invalid restart policy: maximum retry count cannot be negative"),
-    'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"NetworkMode": "container:"}}':
-        (400, "invalid container format container:<name|id>"),
     'POST /containers/create {"Image": "busybox:latest", "Cmd": ["true"], "NetworkingConfig": {"EndpointsConfig": {"used": {}, "idle": {}}}}':
         (400, "Container cannot be connected to network endpoints: idle, used"),
     'POST /containers/create {"Image": "nosuch", "Cmd": ["true"], "HostConfig": {"PidMode": "nosuch"}}':
         (400, "invalid PID mode: nosuch"),
-    "GET /containers/json?filters=%7B%22health%22%3A%20%5B%22nosuch%22%5D%7D":
-        (400, "invalid filter 'health=nosuch'"),
     "GET /containers/json?filters=%7B%22before%22%3A%20%5B%22nosuch%22%5D%7D":
         (400, "No such container: nosuch"),
     "GET /containers/json?filters=%7B%22since%22%3A%20%5B%22nosuch%22%5D%7D":
         (400, "No such container: nosuch"),
-    "GET /containers/json?filters=%7B%22publish%22%3A%20%5B%22x%22%5D%7D":
-        (400, 'strconv.Atoi: parsing "x": invalid syntax'),
-    "GET /containers/json?filters=%7B%22expose%22%3A%20%5B%2299999%22%5D%7D":
-        (400, "invalid port range: 99999"),
     "GET /images/json?filters=%7B%22until%22%3A%20%5B%22x%22%5D%7D":
         (400, 'failed to parse value as time or duration: "x"'),
     "GET /networks?filters=%7B%22dangling%22%3A%20%5B%22maybe%22%5D%7D":
@@ -565,8 +516,6 @@ WORDED: dict[str, tuple[int, str]] = {
         (400, 'neither "fromImage" nor "fromSrc" is given'),
     "POST /images/create?fromImage=":
         (400, 'neither "fromImage" nor "fromSrc" is given'),
-    "POST /images/create?fromImage=a&platform=nonsense%2F%2F%2F":
-        (400, '"nonsense///": cannot parse platform specifier: invalid argument'),
     "GET /images/UPPER/json":
         (400, "invalid reference format: repository name (library/UPPER) must be lowercase"),
     "GET /images/a%20b/json":

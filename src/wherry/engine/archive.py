@@ -16,7 +16,7 @@ import msgspec
 from wherry.engine.records import timestamp
 from wherry.engine.spec.user import find_user
 from wherry.engine.streams import from_thread
-from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from wherry.errors import Forbidden, InvalidArgument, NotFound
 from wherry.linux.path import open_in_root
 from wherry.store.archive import pack, pack_path, unpack
 
@@ -216,8 +216,9 @@ def _rules(folder: int, owner: User | None, *, no_overwrite: bool) -> Callable[[
 
 
 def _check_kind(folder: int, entry: Entry) -> None:
+    name = entry.name.rstrip("/")
     try:
-        fd = open_in_root(folder, entry.name.rstrip("/"), os.O_PATH | os.O_NOFOLLOW)
+        fd = open_in_root(folder, name, os.O_PATH | os.O_NOFOLLOW)
     except OSError:
         return
     try:
@@ -226,6 +227,6 @@ def _check_kind(folder: int, entry: Entry) -> None:
         os.close(fd)
     becomes_folder = entry.name.endswith("/")
     if is_folder and not becomes_folder:
-        raise Conflict(f"cannot overwrite directory with non-directory: {entry.name}")
+        raise InvalidArgument(f'cannot overwrite directory "/{name}" with non-directory "/"')
     if becomes_folder and not is_folder:
-        raise Conflict(f"cannot overwrite non-directory with directory: {entry.name}")
+        raise InvalidArgument(f'cannot overwrite non-directory "/{name}" with directory "/"')

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 KEPT = 256
 LAGGARD = 4096  # events that a subscriber may fall behind before it is dropped
 
-FILTERS = ("config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-           "service", "type", "volume")
-
 
 class Actor(msgspec.Struct, frozen=True, rename="pascal"):
     """Whom an event is about."""

@@ -91,7 +91,7 @@ class Images:
     def _find_id(self, name: str) -> str:
         if is_hex_id(name) or name.startswith("sha256:"):
             digest = parse_digest(name) if ":" in name and len(name) == 71 else f"sha256:{name.removeprefix('sha256:')}"
-            return self._by_prefix(digest, name)
+            return self._by_prefix(digest, digest if len(digest) == 71 else name)
         reference = parse_reference(name)
         try:
             return self._references.lookup(reference)

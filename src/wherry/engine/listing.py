@@ -56,12 +56,12 @@ class Listing:
                 raise InvalidArgument(f"invalid filter 'status={status}'")
         for health in filters.values("health"):
             if health not in HEALTH:
-                raise InvalidArgument(f"invalid filter 'health={health}'")
+                raise InvalidArgument(f"Unrecognised filter value for health: {health}")
         exit_codes = frozenset(_number(text) for text in filters.values("exited"))
         show_all = request.all or request.limit > 0 or "status" in filters
         images = self._ancestors(filters)
         before, since = self._bound(filters, "before"), self._bound(filters, "since")
-        ports = frozenset(port for name in ("publish", "expose") for text in filters.values(name) for port in _ports(text))
+        ports = frozenset(port for name in ("publish", "expose") for text in filters.values(name) for port in _ports(name, text))
         chosen = []
         for container in sorted(self._containers, key=lambda one: one.created_ns, reverse=True):
             if not show_all and not container.state.running:
@@ -197,13 +197,17 @@ def _has_port(container: Container, filters: Filters, ports: frozenset[str]) -> 
     return bool(ports & exposed)
 
 
-def _ports(text: str) -> list[str]:
-    """`80`, `80/udp` or `8000-8010/tcp` as single ports with their protocol."""
+def _ports(name: str, text: str) -> list[str]:
+    """`80`, `80/udp` or `8000-8010/tcp`, as given for a filter, as single ports with their protocol."""
     numbers, _, protocol = text.partition("/")
     first, _, last = numbers.partition("-")
-    low, high = _number(first), _number(last or first)
-    if not 0 <= low <= high <= 65535:
-        raise InvalidArgument(f"invalid port range: {text}")
+    for number in filter(None, (first, last)):
+        if not number.isdecimal() or int(number) > 65535:
+            why = "value out of range" if number.isdecimal() else "invalid syntax"
+            raise InvalidArgument(f'error while looking up for {name} {text}: strconv.ParseUint: parsing "{number}": {why}')
+    low, high = int(first or "0"), int(last or first or "0")
+    if low > high:
+        raise InvalidArgument(f"error while looking up for {name} {text}: invalid range specified for port: {numbers}")
     return [f"{number}/{protocol or 'tcp'}" for number in range(low, high + 1)]
 
 

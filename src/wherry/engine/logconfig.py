@@ -44,6 +44,8 @@ def check(driver: str, config: dict[str, str]) -> None:
         return
     for name, value in config.items():
         if name in _COMMON:
+            if name == "mode" and value not in ("blocking", "non-blocking"):
+                raise InvalidArgument(f"logger: logging mode not supported: {value}")
             if (name, value) != ("mode", "blocking"):
                 raise Unsupported(f"the log option '{name}={value}' is not supported")
         elif name not in JSON_FILE_OPTIONS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wherry.engine.streams import from_thread
-from wherry.errors import InvalidArgument, Unsupported
+from wherry.errors import Unsupported
 from wherry.shim.logfile import LogFile, LogFollower, ReadOptions
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ class LogsRequest(msgspec.Struct, frozen=True, kw_only=True):
 def read(container: Container, request: LogsRequest) -> AsyncIterator[bytes]:
     """The log as chunks for the client: stdcopy frames, or plain text from a terminal.
 
-    A followed log ends with the container, or at `until_ns`. Raises InvalidArgument when no stream is chosen, Unsupported
-    when the driver keeps none.
+    A followed log ends with the container, or at `until_ns`. Raises Unsupported when the driver keeps
+    none.
     """
-    if not request.stdout and not request.stderr:
-        raise InvalidArgument("Bad parameters: you must choose at least one stream")
     if container.host.log_config.type != "json-file" or not container.record.log_path:
         raise Unsupported("configured logging driver does not support reading")
     options = ReadOptions(stdout=request.stdout, stderr=request.stderr, timestamps=request.timestamps,

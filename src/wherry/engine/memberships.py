@@ -53,8 +53,11 @@ class Memberships:
     async def connect(self, container_reference: str, network_reference: str, settings: EndpointSettings | None) -> None:
         """Raises NotFound, Conflict, Forbidden (it is on that network), InvalidArgument, Unsupported, Unavailable."""
         container = self._containers.find(container_reference)
-        network = self._controller.network(network_reference)
+        network = self._network_for(container, network_reference)
         async with container.lock:
+            if network is None:
+                await self._note_unknown(container, network_reference, endpoint_record(settings or EndpointSettings()))
+                return
             self._check(container, network)
             networks = container.record.network_settings.networks or {}
             wanted = replace(endpoint_record(settings or EndpointSettings()), network_id=network.id)
@@ -73,19 +76,25 @@ class Memberships:
 
         `force` also takes off what is only left in a record: a container or a network that is gone is no error then.
         """
-        network = self._controller.network(network_reference)
         try:
             container = self._containers.find(container_reference)
         except NotFound:
+            self._controller.network(network_reference)
             if force:
                 return
             raise
+        network = self._network_for(container, network_reference)
         async with container.lock:
-            if network.name == "host" or container.host.network_mode.startswith("container:"):
+            if network_reference == "host" or container.host.network_mode.startswith("container:"):
                 raise InvalidArgument(_HOST)
             networks = dict(container.record.network_settings.networks or {})
-            if networks.pop(network.name, None) is None:
-                raise Internal(f"container {container.id} is not connected to network {network.name}")
+            name = network_reference if network is None else network.name
+            if networks.pop(name, None) is None:
+                known = "the network" if container.shim is None else "network"
+                raise Internal(f"container {container.id} is not connected to {known} {name}")
+            if network is None:
+                await self._write(container, networks)
+                return
             endpoint = container.endpoints.get(network.id)
             if endpoint is not None:
                 leaving = Connected({network.id: endpoint}, {network.id: container.ports.get(network.id, ())})
@@ -94,6 +103,20 @@ class Memberships:
                 container.ports = {key: one for key, one in container.ports.items() if key != network.id}
             await self._publish_and_write(container, networks)
         self._tell("disconnect", container, network)
+
+    def _network_for(self, container: Container, reference: str) -> Network | None:
+        """The network; None where it is unknown and the container does not run. Raises NotFound."""
+        try:
+            return self._controller.network(reference)
+        except NotFound:
+            if container.shim is not None:
+                raise
+            return None
+
+    async def _note_unknown(self, container: Container, name: str, wanted: EndpointRecord) -> None:
+        """The network may be there by the time of the start, which says so otherwise."""
+        networks = container.record.network_settings.networks or {}
+        await self._write(container, {**networks, name: wanted})
 
     def _check(self, container: Container, network: Network) -> None:
         networks = container.record.network_settings.networks or {}

@@ -92,14 +92,19 @@ def parse_bind(text: str, volume_driver: str = "") -> MountRecord:
                            relabel=mode, propagation=propagation,
                            spec=MountSpec(type="bind", source=source, target=destination, read_only=not writable))
     if any(word in PROPAGATIONS for word in words):
-        raise InvalidArgument(f"invalid mode: {mode}")
-    if len(source) == 1:
-        raise InvalidArgument(f"create {source}: volume name is too short, names should be at least two alphanumeric characters")
-    if source and not VOLUME_NAME.fullmatch(source):
-        raise InvalidArgument(
-            f'create {source}: "{source}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path')
+        raise InvalidArgument(f"invalid volume specification: '{text}': invalid mount config for type \"volume\": field "
+                              "BindOptions must not be specified")
+    _check_name(source)
     return _volume(source, destination, driver=volume_driver, writable=writable, mode=mode, copy="nocopy" not in words)
+
+
+def _check_name(volume: str) -> None:
+    if len(volume) == 1:
+        raise InvalidArgument(f"create {volume}: volume name is too short, names should be at least two alphanumeric characters")
+    if volume and not VOLUME_NAME.fullmatch(volume):
+        raise InvalidArgument(
+            f'create {volume}: "{volume}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path')
 
 
 def from_mount(mount: Mount) -> MountRecord:
@@ -135,7 +140,7 @@ def check_mount(mount: Mount) -> None:
         raise wrong("invalid specification: destination can't be '/'")
     options = {"bind": mount.bind_options, "volume": mount.volume_options, "tmpfs": mount.tmpfs_options,
                "image": mount.image_options, "cluster": mount.cluster_options}
-    if mount.type in ("image", "cluster", "npipe"):
+    if mount.type in ("image", "cluster"):
         raise Unsupported(f'mounts of the type "{mount.type}" are not supported')
     if mount.type not in options:
         raise wrong("mount type unknown")
@@ -155,9 +160,7 @@ def _check_bind(mount: Mount, wrong: Callable[[str], InvalidArgument]) -> None:
 
 
 def _check_volume(mount: Mount, wrong: Callable[[str], InvalidArgument]) -> None:
-    if mount.source and not VOLUME_NAME.fullmatch(mount.source):
-        raise wrong(f'"{mount.source}" includes invalid characters for a local volume name, only '
-                    '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path')
+    _check_name(mount.source)
     if mount.volume_options and mount.volume_options.subpath:
         raise Unsupported("mounting a subpath of a volume is not supported")
     if not mount.source and mount.read_only:

@@ -60,13 +60,14 @@ def starts_with_daemon(policy: RestartPolicy, *, was_running: bool, exit_code: i
 
 def check(policy: RestartPolicy, *, auto_remove: bool) -> None:
     """Raises InvalidArgument for a policy that makes no sense."""
-    if policy.name in ("always", "unless-stopped", "no", ""):
+    if policy.name in ("always", "unless-stopped", "no"):
         if policy.maximum_retry_count:
-            raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+            raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'"
+                                  + (" and cannot be negative" if policy.maximum_retry_count < 0 else ""))
     elif policy.name == "on-failure":
         if policy.maximum_retry_count < 0:
             raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
-    else:
+    elif policy.name:  # without a name the count means nothing
         raise InvalidArgument(f"invalid restart policy: unknown policy '{policy.name}'; "
                               "use one of 'no', 'always', 'on-failure', or 'unless-stopped'")
     if auto_remove and policy.name not in ("", "no"):

@@ -213,7 +213,7 @@ def sharing_names(record: Record, owner: Record) -> Record:
 def has_health_check(record: Record) -> bool:
     """Whether there is a probe to run."""
     check = record.config.healthcheck
-    return bool(check and check.test and check.test[0] not in ("", "NONE"))
+    return bool(check and check.test and check.test[0] in ("CMD", "CMD-SHELL"))
 
 
 def _exit_code(error: BaseException) -> int:

@@ -198,6 +198,8 @@ def _check_driver(spec: NetworkSpec) -> None:
 
 
 def _check_unsupported(spec: NetworkSpec) -> None:
+    if spec.scope == "swarm":
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
     refused = {
         "EnableIPv6": spec.enable_ipv6,
         "EnableIPv4 false": not spec.enable_ipv4,

@@ -34,8 +34,12 @@ def normalize(platform: Platform) -> Platform:
 
 def parse_platform(text: str) -> Platform:
     """`linux/arm64/v8`, `linux`, `arm64`: a part that is missing is Linux or this machine. Raises InvalidArgument."""
+    for part in text.split("/"):
+        if not part or not _WORD.issuperset(part.lower()):
+            raise InvalidArgument(f'"{part}" is an invalid component of "{text}": platform specifier component must match '
+                                  '"^[A-Za-z0-9_.-]+$": invalid argument')
     parts = text.lower().split("/")
-    if not text or len(parts) > 3 or any(not part or not _WORD.issuperset(part) for part in parts):
+    if len(parts) > 3:
         raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
     if len(parts) == 1:
         if parts[0] in _SYSTEMS:

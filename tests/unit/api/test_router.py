@@ -50,6 +50,16 @@ def test_finds(method: str, path: str, pattern: str, parameters: dict[str, str],
     assert (found, request.parameters, request.version) == (pattern, parameters, version)
 
 
+@pytest.mark.parametrize(("path", "query", "place"), [
+    ("//info", "", "/info"), ("/v1.41/containers//json", "all=1&x=a%20b", "/v1.41/containers/json?all=1&x=a%20b"), ("/a b//", "", "/a%20b/"),
+    ("/v1.41/./info", "", "/v1.41/info"), ("/x/../../info", "", "/info"), ("///", "", "/"),
+])
+def test_a_path_that_is_not_clean_is_sent_on(path: str, query: str, place: str) -> None:
+    answer = asyncio.run(ROUTER(Request("POST", path, Query(query), Headers(), None)))  # type: ignore[arg-type]  # no route reads it
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.headers) == (301, (("Location", place),))
+
+
 @pytest.mark.parametrize(("method", "path"), [
     ("GET", "/"), ("POST", "/info"), ("GET", "/containers/a/b/json"), ("GET", "/v1.41/nowhere"), ("PUT", "/v1.41/volumes/a"),
     ("GET", "/v1.41"), ("GET", "/vx/info"), ("GET", "/v9.99/nowhere"), ("GET", "/containers//json"),

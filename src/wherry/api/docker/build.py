@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -69,8 +70,11 @@ class _Build:
 
         return Stream(lines.stream(work()))
 
-    async def prune(self, _request: Request) -> Answer:
+    async def prune(self, request: Request) -> Answer:
         """The classic builder's cache is its images, which `image prune` removes; there is no other."""
+        if (kept := request.query.text("keep-storage")) and not re.fullmatch("[-+]?[0-9]+", kept):
+            raise InvalidArgument(f"keep-storage is in bytes and expects an integer, got {kept}: strconv.Atoi: parsing "
+                                  f'"{kept}": invalid syntax')
         return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 

@@ -107,9 +107,13 @@ class Containers:
 
     async def logs(self, request: Request) -> Answer:
         """What it has printed, and with `follow` what it prints."""
-        container, query = self._find(request), request.query
+        query = request.query
+        stdout, stderr = query.flag("stdout"), query.flag("stderr")
+        if not stdout and not stderr:  # dockerd says so before it looks for the container
+            raise InvalidArgument("Bad parameters: you must choose at least one stream")
+        container = self._find(request)
         asked = logs.LogsRequest(
-            follow=query.flag("follow"), stdout=query.flag("stdout"), stderr=query.flag("stderr"),
+            follow=query.flag("follow"), stdout=stdout, stderr=stderr,
             since_ns=_moment(query.text("since")), until_ns=_moment(query.text("until")), timestamps=query.flag("timestamps"),
             tail=logs.parse_tail(query.text("tail")), details=query.flag("details"))
         content_type = stream_content_type(request, tty=container.tty) if request.version >= (1, 42) else RAW_STREAM
@@ -142,7 +146,7 @@ class Containers:
         """A new one; it does not run yet."""
         body = await request.json(CreateRequest)
         config = body.container_config()
-        if config == ContainerConfig() and body.host_config is None:
+        if body == CreateRequest():
             raise InvalidArgument("Config cannot be empty in order to create a container")
         host = for_version(body.host_config or HostConfig(), request.version)
         platform = parse_platform(request.query.text("platform")) if request.query.text("platform") else None

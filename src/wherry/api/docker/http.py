@@ -72,9 +72,10 @@ class Headers:
 class Query:
     """The parameters after `?`, read as dockerd reads them."""
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_pairs", "raw")
 
     def __init__(self, text: str = "") -> None:
+        self.raw = text
         self._pairs = parse_qsl(text, keep_blank_values=True) if text else []
 
     def __contains__(self, name: str) -> bool:
@@ -162,12 +163,10 @@ class Request:
     async def optional_json(self, kind: type[M]) -> M | None:
         """Like `json`, but an empty body (or none) is None."""
         raw = await self.body.read()
-        if not raw:
-            return None
         media = self.headers.get("content-type").split(";")[0].strip().lower()
-        if media != JSON:
+        if media != JSON and (raw or media):
             raise InvalidArgument(f"unsupported Content-Type header ({media}): must be 'application/json'")
-        return gojson.decode(raw, kind)
+        return gojson.decode(raw, kind) if raw else None
 
 
 @final

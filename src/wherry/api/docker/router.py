@@ -11,15 +11,18 @@ method is `page not found`, as from dockerd.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from wherry.api.docker.http import Response
 from wherry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wherry.api.docker.http import Answer, Handler, Request, Response, Version
+    from wherry.api.docker.http import Answer, Handler, Request, Version
 
 OLDEST: Version = (1, 24)
 NEWEST: Version = (1, 50)
@@ -67,7 +70,15 @@ class Router:
                         self._at_once[route.method, prefix + route.pattern] = route.at_once
 
     async def __call__(self, request: Request) -> Answer:
-        """Fills in the request's version and parameters and calls the handler."""
+        """Fills in the request's version and parameters and calls the handler.
+
+        A path that is not clean is sent on to the clean one.
+        """
+        if "//" in request.path or "/." in request.path:
+            clean = cleaned(request.path)
+            if clean != request.path:
+                query = f"?{request.query.raw}" if request.query.raw else ""
+                return Response(301, headers=(("Location", quote(clean) + query),))
         return await self.find(request).handler(request)
 
     def at_once(self, method: str, path: str) -> Response | None:
@@ -102,6 +113,12 @@ def split_version(path: str) -> tuple[str, str]:
     """`/v1.41/info` → (`1.41`, `/info`); `/info` → (``, `/info`)."""
     match = _VERSION.match(path)
     return (match[1], path[match.end():]) if match else ("", path)
+
+
+def cleaned(path: str) -> str:
+    """The path without empty pieces, `.` and `..`, as Go's path.Clean; a slash at its end stays."""
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    return clean + "/" if path.endswith("/") and clean != "/" else clean
 
 
 def check_version(text: str) -> Version:

@@ -68,8 +68,6 @@ def _health(config: ContainerConfig, _host: HostConfig, _networking: NetworkingC
             raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
     if health.retries < 0:
         raise InvalidArgument("Retries in Healthcheck cannot be negative")
-    if health.test and health.test[0] not in ("NONE", "CMD", "CMD-SHELL", ""):
-        raise InvalidArgument(f'unknown type "{health.test[0]}" in Healthcheck: it must be NONE, CMD or CMD-SHELL')
 
 
 def _not_done(_config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, _facts: Facts) -> None:
@@ -106,7 +104,7 @@ def _modes(config: ContainerConfig, host: HostConfig, _networking: NetworkingCon
         raise InvalidArgument(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
     kind, _, name = host.network_mode.partition(":")
     if kind == "container" and not name:
-        raise InvalidArgument("invalid container format container:<name|id>")
+        raise InvalidArgument("invalid network mode: invalid container format container:<name|id>")
 
 
 def _shared_network(config: ContainerConfig, host: HostConfig, _networking: NetworkingConfig | None, _facts: Facts) -> None:

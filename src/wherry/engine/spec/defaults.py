@@ -43,7 +43,7 @@ def adapt(
     if host.init is None and init:
         changes["init"] = True
     if not host.restart_policy.name:
-        changes["restart_policy"] = RestartPolicy(name="no", maximum_retry_count=host.restart_policy.maximum_retry_count)
+        changes["restart_policy"] = RestartPolicy(name="no")
     if not host.log_config.type and log is not None:
         changes["log_config"] = replace(log, config={**(log.config or {}), **(host.log_config.config or {})})
     if not host.privileged:
