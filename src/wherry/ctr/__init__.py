@@ -1,0 +1,1 @@
+"""ctr's command line: a client of containerd's API (floor 6)."""
