@@ -49,7 +49,8 @@ class Info(Record):
                 return self.parent or None
             case ["labels", *rest]:
                 return of_map(self.labels, rest)
-        return None
+            case _:
+                return None
 
 
 class Usage(Record):
