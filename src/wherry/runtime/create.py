@@ -13,7 +13,7 @@ from wherry.linux import cgroup, file, namespace, process, rlimit, unixsocket
 from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
 from wherry.oci.runtime import Config, State
-from wherry.runtime import channel, container, state, validate
+from wherry.runtime import channel, container, rootfs, state, validate
 from wherry.runtime.cgroupmount import plan_cgroup_mounts
 from wherry.runtime.container import CreateRequest, Init, StartFailed
 from wherry.runtime.credentials import plan_credentials
@@ -133,7 +133,7 @@ def plan_init(
     cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
     rootfs_folder = os.path.join(bundle, config.root.path)
     if not os.path.isdir(rootfs_folder):
-        raise InvalidArgument(f'rootfs ("{config.root.path}") does not exist')
+        raise InvalidArgument(f"invalid rootfs: stat {rootfs_folder}: no such file or directory")
     mounts = plan_mounts(config, bundle)
     if any(step.id_map is not None for step in mounts):
         from wherry.runtime.idmap import open_sources
@@ -164,6 +164,7 @@ def plan_init(
             read_only=config.linux.readonly_paths,
             cgroups=plan_cgroup_mounts(layout, group.paths(), cgroup_namespace) if shows_cgroups else None,
             no_pivot=request.no_pivot,
+            own_mounts=bool(new & namespace.CLONE_NEWNS),
             pid_namespace=pid_namespace,
         ),
         hostname=config.hostname,
@@ -308,6 +309,8 @@ def _fork(
         other.close()
     init = Init(pid, pidfd, process.start_time(pid))
     init.channel = connection
+    if not plan.rootfs.own_mounts:
+        undo.append(lambda: rootfs.leave(plan.rootfs.rootfs))
     undo.append(lambda: _end(init))
     _settle(init, config, plan)
     if cgroup_fd is None:

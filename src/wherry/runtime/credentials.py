@@ -7,6 +7,7 @@ import os
 
 from wherry.errors import InvalidArgument
 from wherry.linux import capability, process, rlimit
+from wherry.oci.runtime import Capabilities
 from wherry.record import Record
 
 TYPE_CHECKING = False
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Credentials(Record):
-    """What a process is when it executes. The capability sets are bit masks; None: they are left as they are."""
+    """What a process is when it executes. Capabilities are bit masks: bounding, effective, permitted, inheritable, ambient."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
     umask: int
-    capabilities: tuple[int, int, int, int, int] | None
+    capabilities: tuple[int, int, int, int, int]
     no_new_privileges: bool
     oom_score_adj: int | None
     rlimits: tuple[tuple[str, int, int], ...]
@@ -32,21 +33,19 @@ def plan_credentials(config: Process) -> Credentials:
     seen: set[str] = set()
     for limit in config.rlimits:
         if limit.type not in rlimit.NUMBERS:
-            raise InvalidArgument(f'invalid rlimit type "{limit.type}"')
+            raise InvalidArgument(f"wrong rlimit value: {limit.type}")
         if limit.type in seen:
             raise InvalidArgument(f'rlimit "{limit.type}" given twice')
         seen.add(limit.type)
-    sets = None
-    if config.capabilities is not None:
-        given = config.capabilities
-        # Names that this runtime does not know are left out, as runc does (it warns): a newer caller on an older kernel.
-        bounding, effective, permitted, inheritable, ambient = (
-            capability.mask(names)[0]
-            for names in (given.bounding, given.effective, given.permitted, given.inheritable, given.ambient))
-        sets = (bounding, effective, permitted, inheritable, ambient)
+    # Who names none gets none. What this runtime does not know is left out, as with runc: a newer caller on an older kernel.
+    given = config.capabilities or Capabilities()
+    bounding, effective, permitted, inheritable, ambient = (
+        capability.mask(names)[0]
+        for names in (given.bounding, given.effective, given.permitted, given.inheritable, given.ambient))
     return Credentials(
         uid=config.user.uid, gid=config.user.gid, groups=config.user.additional_gids,
-        umask=0o022 if config.user.umask is None else config.user.umask, capabilities=sets,
+        umask=0o022 if config.user.umask is None else config.user.umask,
+        capabilities=(bounding, effective, permitted, inheritable, ambient),
         no_new_privileges=config.no_new_privileges, oom_score_adj=config.oom_score_adj,
         rlimits=tuple((limit.type, limit.soft, limit.hard) for limit in config.rlimits))
 
@@ -68,20 +67,21 @@ def apply_identity(plan: Credentials, change_folder: str) -> None:
     is checked to be inside the root: CVE-2024-21626.
     """
     entered = _enter(change_folder, final=False)
-    if plan.capabilities is not None:
-        capability.limit_bounding(plan.capabilities[0])
-        process.set_keep_capabilities(True)
+    capability.limit_bounding(plan.capabilities[0])
+    process.set_keep_capabilities(True)
     _set_ids(plan)
     if not entered:
         _enter(change_folder, final=True)
     _check_folder()
-    if plan.capabilities is not None:
-        process.set_keep_capabilities(False)
-        _, effective, permitted, inheritable, ambient = plan.capabilities
-        own = capability.get()[1]
+    process.set_keep_capabilities(False)
+    _, effective, permitted, inheritable, ambient = plan.capabilities
+    own = capability.get()[1]
+    try:
         # What the caller itself lacks cannot be given on; runc leaves it out as well.
         capability.set_(effective & own, permitted & own, inheritable & own)
         capability.set_ambient(ambient & permitted & inheritable & own)
+    except OSError as error:
+        raise OSError(error.errno, f"unable to apply caps: {(error.strerror or '').lower()}") from error
 
 
 def set_groups(groups: tuple[int, ...]) -> None:

@@ -25,6 +25,10 @@ def delete(container: Container, force: bool) -> tuple[str, ...]:
         # Without a pid namespace of its own the container's other processes outlive its init.
         group.kill(9)
     group.remove()
+    if "mount" not in saved.namespaces:
+        from wherry.runtime.rootfs import leave
+
+        leave(saved.rootfs)
     state.remove(container.root, container.id)
     if not saved.poststop:
         return ()

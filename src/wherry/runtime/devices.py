@@ -67,7 +67,7 @@ def plan_devices(config: Config) -> DevicePlan:
     }
     for device in config.linux.devices:
         if device.type not in _KINDS:
-            raise InvalidArgument(f'device "{device.path}": invalid type {device.type!r}')
+            raise InvalidArgument(f'device "{device.path}": invalid device type "{device.type}"')
         place = os.path.normpath(device.path)
         if place == "/dev/ptmx":
             continue  # it is the link to the container's own devpts

@@ -164,10 +164,9 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     master = _open_terminal(root_fd, plan) if plan.program.terminal else -1
     if master < 0:
         take_stdio(plan.program.stdio)
-    own_mounts = bool(plan.new & namespace.CLONE_NEWNS)
-    if plan.rootfs.readonly and own_mounts:
+    if plan.rootfs.readonly:
         rootfs.make_root_read_only(root_fd)
-    rootfs.enter(root_fd, plan.rootfs.no_pivot, own_mounts)
+    rootfs.enter(root_fd, plan.rootfs)
     os.close(root_fd)
     _set_names(plan)
     if plan.pid_namespace >= 0:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class RootfsPlan(Record):
     """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too.
 
+    `own_mounts`: there is a mount namespace; without, the tree is mounted where the rootfs lies, for everybody to see.
     `pid_namespace` ≥ 0 is the one that procfs shows, where this process is not in it.
     """
 
@@ -41,6 +42,7 @@ class RootfsPlan(Record):
     read_only: tuple[str, ...]
     cgroups: CgroupMounts | None
     no_pivot: bool
+    own_mounts: bool
     pid_namespace: int = -1
 
 
@@ -49,14 +51,12 @@ def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
 
     OSError names the mount: «error mounting "source" to rootfs at "destination": reason», as runc does.
     """
-    kind, recursive = plan.propagation
-    mount.mount_setattr(mount.AT_FDCWD, propagation=kind, recursive=recursive, path="/")
+    if plan.own_mounts:
+        _leave_peers(plan)
     root_fd = mount.open_tree(plan.rootfs)
     here = os.open(plan.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mount.move_mount(root_fd, here)
     os.close(here)
-    if plan.explicit_propagation:
-        mount.mount_setattr(root_fd, propagation=kind, recursive=recursive)
     proc_devices: set[int] = set()
     for step in plan.mounts:
         if step.kind == "cgroup":
@@ -75,10 +75,40 @@ def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
     return root_fd
 
 
-def enter(root_fd: int, no_pivot: bool, own_mounts: bool) -> None:
+def _leave_peers(plan: RootfsPlan) -> None:
+    """Gives the namespace's mounts their propagation: that of «rootfsPropagation», as far as the tree can be made with it."""
+    kind, recursive = plan.propagation
+    # What cannot be bound could not become a root either: this one is for the new root alone.
+    kind = mount.MS_PRIVATE if kind == mount.MS_UNBINDABLE else kind
+    mount.mount_setattr(mount.AT_FDCWD, propagation=kind, recursive=recursive, path="/")
+    if kind == mount.MS_SHARED:
+        # The new root's parent must not be: pivot_root(2) refuses it, and the peers of that mount would see the new root.
+        parent = _root_of_mount(plan.rootfs)
+        mount.mount_setattr(parent, propagation=mount.MS_PRIVATE)
+        os.close(parent)
+
+
+def _root_of_mount(folder: str) -> int:
+    """A descriptor of the root of the mount in which a folder is, by going up until the mount or the folder is another one."""
+    here = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    while True:
+        above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+        if _mount_id(above) != _mount_id(here) or os.path.sameopenfile(above, here):
+            os.close(above)
+            return here
+        os.close(here)
+        here = above
+
+
+def _mount_id(fd: int) -> str:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+        return next(line for line in lines if line.startswith("mnt_id:"))
+
+
+def enter(root_fd: int, plan: RootfsPlan) -> None:
     """Makes the tree the root of this process: pivot_root(2), or as the config asks a move, or a plain chroot."""
     os.fchdir(root_fd)
-    if own_mounts and not no_pivot:
+    if plan.own_mounts and not plan.no_pivot:
         old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         mount.pivot_root(".", ".")
         os.fchdir(old_root)
@@ -86,14 +116,25 @@ def enter(root_fd: int, no_pivot: bool, own_mounts: bool) -> None:
         mount.mount_setattr(old_root, propagation=mount.MS_SLAVE, recursive=True)
         mount.umount2(".", mount.MNT_DETACH)
         os.close(old_root)
-        os.chdir("/")
-        return
-    if own_mounts:
-        old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        mount.move_mount(root_fd, old_root)
-        os.close(old_root)
-    os.chroot(".")
+    else:
+        if plan.own_mounts:
+            old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            mount.move_mount(root_fd, old_root)
+            os.close(old_root)
+        os.chroot(".")
     os.chdir("/")
+    if plan.own_mounts and plan.explicit_propagation:
+        kind, recursive = plan.propagation
+        mount.mount_setattr(root_fd, propagation=kind, recursive=recursive)
+
+
+def leave(rootfs: str) -> None:
+    """Takes away what a container without a mount namespace of its own has mounted on its root's folder, if anything."""
+    try:
+        mount.umount2(rootfs, mount.MNT_DETACH)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
 
 
 def make_root_read_only(root_fd: int) -> None:

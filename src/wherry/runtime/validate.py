@@ -24,7 +24,7 @@ def check_id(container_id: str) -> None:
 
 def check_config(config: Config) -> None:
     """Runs all checks. InvalidArgument or Unsupported from the first that objects."""
-    for check in (_version, _root, _process, _namespaces, _time_offsets, _hostname,
+    for check in (_version, _process, _root, _namespaces, _time_offsets, _hostname,
                   _user_namespace, _sysctls, _hooks, _unsupported):
         check(config)
 
@@ -68,16 +68,14 @@ def _namespaces(config: Config) -> None:
     seen: set[str] = set()
     for namespace in config.linux.namespaces:
         if namespace.type not in _NAMESPACES:
-            raise InvalidArgument(f'invalid namespace type "{namespace.type}"')
+            raise InvalidArgument(f'namespace {{"{namespace.type}" "{namespace.path}"}} does not exist')
         if namespace.type in seen:
-            raise InvalidArgument(f'malformed spec file: duplicated ns "{namespace.type}"')
+            raise InvalidArgument(f'malformed spec file: duplicated ns {{"{namespace.type}" "{namespace.path}"}}')
         if namespace.path and not namespace.path.startswith("/"):
             raise InvalidArgument(f'path for namespace "{namespace.type}" must be absolute: "{namespace.path}"')
         seen.add(namespace.type)
     if "mount" not in seen and (config.linux.masked_paths or config.linux.readonly_paths):
         raise InvalidArgument("unable to restrict sys entries without a private MNT namespace")
-    if "mount" not in seen and config.mounts:
-        raise InvalidArgument("mounts need a private mount namespace")
 
 
 def _time_offsets(config: Config) -> None:
@@ -132,7 +130,9 @@ def _sysctls(config: Config) -> None:
         else:
             raise InvalidArgument(f'sysctl "{name}" is not in a separate kernel namespace')
         if config.linux.namespace(needed) is None:
-            raise InvalidArgument(f'sysctl "{name}" is not allowed in the hosts {needed} namespace')
+            network = needed == "network"  # runc has two ways to say it
+            where = "not allowed in host network namespace" if network else f"is not allowed in the hosts {needed} namespace"
+            raise InvalidArgument(f'sysctl "{name}" {where}')
 
 
 def _hooks(config: Config) -> None:

@@ -37,7 +37,7 @@ def test_the_examples_are_accepted() -> None:
     ({"process__args": []}, "args must not be empty"),
     ({"process__cwd": "tmp"}, "Cwd must be an absolute path"),
     ({"ociVersion": "2.0.0"}, "unsupported ociVersion"),
-    ({"linux__namespaces": [{"type": "odd"}]}, "invalid namespace type"),
+    ({"linux__namespaces": [{"type": "odd"}]}, "does not exist"),
     ({"linux__namespaces": [{"type": "pid"}, {"type": "pid"}]}, "duplicated ns"),
     ({"linux__namespaces": [{"type": "mount"}]}, "unable to set hostname without a private UTS namespace"),
     ({"linux__sysctl": {"kernel.panic": "1"}}, "is not in a separate kernel namespace"),
@@ -66,7 +66,7 @@ def test_credentials_are_masks_and_limits_have_names() -> None:
     plan = plan_credentials(Process.from_json({"capabilities": {"bounding": ["CAP_KILL", "CAP_ODD"]}, "user": {"uid": 7}}))
     assert plan.capabilities == (1 << capability.NAMES.index("CAP_KILL"), 0, 0, 0, 0)
     assert plan.uid == 7
-    with pytest.raises(InvalidArgument, match="invalid rlimit type"):
+    with pytest.raises(InvalidArgument, match="wrong rlimit value: RLIMIT_ODD"):
         plan_credentials(Process.from_json({"rlimits": [{"type": "RLIMIT_ODD", "soft": 1, "hard": 1}]}))
 
 

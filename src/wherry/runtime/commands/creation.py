@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.errors import InvalidArgument
+from wherry.linux import capability
 from wherry.runtime import container
 from wherry.runtime.create import read_config
 from wherry.runtime.flags import Flag, truth
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    from wherry.oci.runtime import Config
+    from wherry.oci.runtime import Config, Process
     from wherry.runtime.container import Init
     from wherry.runtime.main import Context
 
@@ -64,12 +65,27 @@ def check_terminal(terminal: bool, detached: bool, console_socket: str) -> None:
         raise InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
 
 
+def check_surroundings(process: Process, context: Context) -> None:
+    """What of a process this machine cannot do: InvalidArgument; unknown capabilities are left out with a warning."""
+    for entry in process.env:
+        if "=" not in entry:
+            raise InvalidArgument(f'unable to start container process: invalid environment variable: "{entry}"')
+    if process.selinux_label and not os.path.exists("/sys/fs/selinux/enforce"):
+        raise InvalidArgument("selinux label is specified in config, but selinux is disabled or not supported")
+    if process.capabilities is not None:
+        unknown = sorted({name for names in process.capabilities.as_dict().values() for name in names} - set(capability.NAMES))
+        if unknown:
+            context.log.write("warning", f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
+
+
 def create(context: Context, bundle: str, config: Config, detached: bool) -> Init:
     """Creates the container in cold mode. The master of a terminal stays with `Init.console`."""
     flags = context.flags
     process = config.process
     check_terminal(bool(process and process.terminal), detached, flags["console-socket"])
     check_preserved(flags["preserve-fds"])
+    if process is not None:
+        check_surroundings(process, context)
     return container.create(container.CreateRequest(
         id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
         cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.errors import InvalidArgument
-from wherry.linux import capability, file
+from wherry.linux import file
 from wherry.oci import jsontext
 from wherry.oci.runtime import Capabilities, Process, User
 from wherry.runtime import container, validate
@@ -113,22 +113,13 @@ def parse_user(text: str, own: User) -> User:
 
 
 def check_process(process: Process, context: Context) -> None:
-    """InvalidArgument for a process that cannot be, as the config of a container is refused; warns of unknown capabilities."""
+    """InvalidArgument for a process that cannot be, as the config of a container is refused."""
     validate.check_process(process)
-    for entry in process.env:
-        if "=" not in entry:
-            raise InvalidArgument(f'unable to start container process: invalid environment variable: "{entry}"')
-    if process.selinux_label and not os.path.exists("/sys/fs/selinux/enforce"):
-        raise InvalidArgument("selinux label is specified in config, but selinux is disabled or not supported")
+    creation.check_surroundings(process, context)
     ids = (process.user.uid, process.user.gid, *process.user.additional_gids)
     if not all(0 <= number <= _LAST_ID for number in ids):
         reason = f"unable to setup user: uids and gids must be in range 0-{_LAST_ID}"
         raise InvalidArgument(f"unable to start container process: {reason}")
-    given = process.capabilities or Capabilities()
-    named = (given.bounding, given.effective, given.permitted, given.inheritable, given.ambient)
-    unknown = sorted({name for names in named for name in names} - set(capability.NAMES))
-    if unknown:
-        context.log.write("warning", f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
 
 
 _LAST_ID = (1 << 31) - 1

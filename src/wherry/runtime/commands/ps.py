@@ -27,7 +27,7 @@ def run(context: Context) -> int:
     """Prints them."""
     pids = container.processes(container.load(context.root, context.arguments[0]))
     if context.flags["format"] == "json":
-        os.write(1, (jsontext.dumps(list(pids)) + "\n").encode())
+        os.write(1, (jsontext.dumps(list(pids) or None) + "\n").encode())
         return 0
     if context.flags["format"] != "table":
         raise InvalidArgument("invalid format option")
