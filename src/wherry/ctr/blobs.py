@@ -94,8 +94,8 @@ class Blobs:
                 writing.goes_on(answer)
         except errors.AlreadyExists:
             if labels:
-                self.set_labels(digest, labels)
-            return digest
+                self.set_labels(digest or writing.sent, labels)
+            return digest or writing.sent
         except errors.WherryError as problem:
             if writing.problem is not None:
                 raise writing.problem from problem
@@ -114,13 +114,17 @@ class _Writing:
     """
 
     def __init__(self, reference: str, size: int, digest: str, labels: Mapping[str, str]) -> None:
+        import hashlib
         import threading
 
+        self._hash = hashlib.sha256()
         self._reference, self._size, self._expected, self._labels = reference, size, digest, labels
         self._answered = threading.Event()
         self._failed = False
         self._offset = 0
         self.digest = ""
+        self.sent = ""
+        """The digest of what was sent, which is all there is to go by where the blob turns out to be there already."""
         self.commits = False
         self.problem: errors.WherryError | None = None
         """What went wrong on our side of it, which the call's own failure does not tell."""
@@ -145,6 +149,7 @@ class _Writing:
             return
         at, offset = 0, self._offset
         for data in chunks:
+            self._hash.update(data)
             fresh = data[max(offset - at, 0):]
             at += len(data)
             for start in range(0, len(fresh), CHUNK):
@@ -154,6 +159,7 @@ class _Writing:
         if at < self._size:
             self.problem = errors.DataLoss("failed to read expected number of bytes: unexpected EOF")
             raise self.problem
+        self.sent = f"sha256:{self._hash.hexdigest()}"
         self.commits = True
         yield {"action": COMMIT, "ref": self._reference, "total": self._size, "offset": offset, "expected": self._expected,
                "labels": dict(self._labels)}

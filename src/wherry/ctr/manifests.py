@@ -98,10 +98,11 @@ def platforms(read: Read, target: Descriptor) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def walk(read: Read, target: Descriptor, *, wanted: Platform | None = None, skip_missing: bool = False) -> Iterator[Descriptor]:
+def walk(read: Read, target: Descriptor, *, wanted: Platform | None = None, skip_missing: bool = False,
+         fetch: Callable[[Descriptor], None] | None = None) -> Iterator[Descriptor]:
     """A descriptor and all below it, parents first; with `wanted` only what is for that platform.
 
-    `skip_missing` passes over what is not in the store, otherwise NotFound is raised.
+    `fetch` is called for each before it is read. `skip_missing` passes over what is not here, otherwise NotFound is raised.
     """
     seen: set[str] = set()
     queue = [target]
@@ -110,6 +111,8 @@ def walk(read: Read, target: Descriptor, *, wanted: Platform | None = None, skip
         if descriptor.digest in seen:
             continue
         seen.add(descriptor.digest)
+        if fetch is not None:
+            fetch(descriptor)
         yield descriptor
         try:
             below = children(read, descriptor)

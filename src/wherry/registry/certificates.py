@@ -17,6 +17,8 @@ from wherry.errors import Internal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     State = tuple[tuple[str, int, int], ...]
 
 
@@ -46,6 +48,17 @@ def context(folder: str) -> ssl.SSLContext:
         elif ending == ".key" and f"{stem}.cert" not in names:
             raise Internal(f"Missing client certificate {stem}.cert for key {name}")
     return made
+
+
+def add(made: ssl.SSLContext, authorities: Iterable[str], identities: Iterable[tuple[str, str]]) -> None:
+    """Adds files that are named one by one: authorities, certificates with their keys. Raises Internal for what is none."""
+    try:
+        for path in authorities:
+            made.load_verify_locations(path)
+        for certificate, key in identities:
+            made.load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError) as error:
+        raise Internal(f"failed to load certificates: {error.strerror or error}") from error
 
 
 def unverified() -> ssl.SSLContext:

@@ -27,11 +27,16 @@ class Credentials(Record):
 
 
 class Endpoint(Record):
-    """One address of a registry: `https://host[:port]`, without a path."""
+    """One address of a registry: `https://host[:port]`, without a path.
+
+    `authorities` are files of certificates to trust beside the system's, `identities` ours: (certificate, key), both files.
+    """
 
     url: str
     verify: bool = True
     mirror: bool = False
+    authorities: tuple[str, ...] = ()
+    identities: tuple[tuple[str, str], ...] = ()
 
 
 class RegistryConfig(Record):

@@ -35,7 +35,7 @@ class Transport:
         self._user_agent = user_agent
         self._certificates = certificates_folder
         self._environment = os.environ if environment is None else environment
-        self._pools: dict[tuple[bool, str, str], tuple[certificates.State, urllib3.PoolManager]] = {}
+        self._pools: dict[tuple[object, ...], tuple[certificates.State, urllib3.PoolManager]] = {}
         self._lock = threading.Lock()
 
     def send(self, endpoint: Endpoint, method: str, url: str, *, headers: Mapping[str, str] | None = None,
@@ -68,11 +68,12 @@ class Transport:
         proxy = self._proxy(parts.scheme or "", parts.host or "", host)
         folder = os.path.join(self._certificates, host)
         found = certificates.state(folder) if endpoint.verify else ()
-        key = (endpoint.verify, proxy, folder if found else "")
+        key = (endpoint.verify, proxy, folder if found else "", endpoint.authorities, endpoint.identities)
         with self._lock:
             before, pool = self._pools.get(key, ((), None))
             if pool is None or before != found:
                 context = certificates.context(folder) if endpoint.verify else certificates.unverified()
+                certificates.add(context, endpoint.authorities, endpoint.identities)
                 pool = (
                     urllib3.ProxyManager(proxy, ssl_context=context, maxsize=8) if proxy
                     else urllib3.PoolManager(ssl_context=context, maxsize=8))

@@ -1,0 +1,69 @@
+"""Content from the content store to a registry: blobs side by side, then what points to them, from below."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from wherry.ctr import manifests
+from wherry.ctr.fetching import SOURCE_LABEL, reference
+from wherry.oci import image as oci
+from wherry.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.ctr.blobs import Blobs
+    from wherry.ctr.resolver import Remote
+    from wherry.oci.image import Descriptor, Platform
+    from wherry.registry.client import Repository
+
+PARALLEL = 4
+NON_DISTRIBUTABLE = ("nondistributable", "foreign")
+
+
+class Choice(Record):
+    """What of an image is sent."""
+
+    platform: Platform | None = None
+    non_distributable: bool = False
+    parallel: int = PARALLEL
+
+
+class Push:
+    """One image on its way. `done` has each blob's reference once it is there, `sent` counts the bytes that went out."""
+
+    def __init__(self, blobs: Blobs, repository: Repository, remote: Remote, choice: Choice) -> None:
+        self._blobs = blobs
+        self._repository = repository
+        self._remote = remote
+        self._choice = choice
+        self.done: list[str] = []
+        self.sent = 0
+
+    def run(self, target: Descriptor) -> None:
+        """Sends it all; the name points to it only when everything is there."""
+        parts = list(manifests.walk(self._blobs.document, target, wanted=self._choice.platform))
+        documents = [one for one in parts if one.media_type in oci.INDEXES | oci.MANIFESTS]
+        rest = [one for one in parts if one not in documents and (self._choice.non_distributable or not any(
+            word in one.media_type for word in NON_DISTRIBUTABLE))]
+        with ThreadPoolExecutor(max_workers=max(self._choice.parallel, 1)) as pool:
+            for _ in pool.map(self.blob, rest):
+                pass
+        for one in reversed(documents):
+            name = self._remote.object if one.digest == target.digest else one.digest
+            self._repository.put_manifest(name, one.media_type, self._blobs.document(one))
+            self.done.append(reference(one))
+
+    def blob(self, one: Descriptor) -> None:
+        """Sends one blob unless the registry has it, here or in another repository that it came from."""
+        if self._repository.has_blob(one.digest):
+            self.done.append(reference(one))
+            return
+        known = self._blobs.info(one.digest).labels.get(SOURCE_LABEL + self._remote.host, "")
+        for source in filter(None, known.split(",")):
+            if source != self._remote.path and self._repository.mount_blob(one.digest, source):
+                self.done.append(reference(one))
+                return
+        upload = self._repository.send_blob(self._repository.start_upload(), self._blobs.chunks(one.digest))
+        self._repository.finish_upload(upload, one.digest)
+        self.sent += one.size
+        self.done.append(reference(one))
