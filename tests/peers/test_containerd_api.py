@@ -68,6 +68,10 @@ def test_health(both: Pair) -> None:
         with pytest.raises(grpc.RpcError) as failed:
             check(b"\n\x01x", timeout=PATIENCE_S)
         assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.NOT_FOUND, "unknown service")
+        for service, status in ((b"", b"\x08\x01"), (b"\n\x01x", b"\x08\x03")):
+            watched = side.channel.unary_stream("/grpc.health.v1.Health/Watch")(service)
+            assert next(watched) == status
+            watched.cancel()
 
 
 def test_bytes_that_are_no_message(both: Pair) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 ANSWERS_SECONDS = 5.0
 """How long requests under way have for their answers when the daemon ends."""
+CALLS_SECONDS = 1.0
+"""The same of containerd's API, where streams and waits stay open until a client ends them."""
 FORCED_AFTER = 3
 
 log = logging.getLogger("wherry.daemon")
@@ -94,7 +96,7 @@ class Program:
         return 0
 
     def _serve_containerd(self, stack: AsyncExitStack, ground: containerd.Ground) -> None:
-        stack.push_async_callback(containerd.door(ground, self._settings.containerd_address).close, ANSWERS_SECONDS)
+        stack.push_async_callback(containerd.door(ground, self._settings.containerd_address).close, CALLS_SECONDS)
 
     async def _serve(self, ready: Callable[[], None], server: Server | None = None) -> None:
         waiting = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -11,6 +12,8 @@ from wherry.errors import NotFound
 from wherry.proto.services.version_pb2 import VersionResponse
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from google.protobuf.empty_pb2 import Empty
     from grpc_health.v1.health_pb2 import HealthCheckRequest
 
@@ -33,3 +36,9 @@ class Health:
         if request.service:
             raise NotFound("unknown service")
         return HealthCheckResponse(status=HealthCheckResponse.SERVING)
+
+    async def watch(self, request: HealthCheckRequest, _call: Call) -> AsyncIterator[HealthCheckResponse]:
+        """The same once, and nothing more until the server ends: it does not change before."""
+        known = not request.service
+        yield HealthCheckResponse(status=HealthCheckResponse.SERVING if known else HealthCheckResponse.SERVICE_UNKNOWN)
+        await asyncio.Event().wait()
