@@ -1,11 +1,13 @@
 """/sys/fs/cgroup of a container: what its «cgroup» mount shows, on v1 and v2, with and without a cgroup namespace.
 
 v1 has one mount per hierarchy below a tmpfs, v2 one mount. With a cgroup namespace the filesystem is mounted afresh and begins
-at the container's own group; without one, the group's folder of the host is bound there. cgroups(7), cgroup_namespaces(7).
+at the container's own group. Without one, v1 has the group's folder of the host bound there, and v2 shows the whole tree, in
+which /proc/self/cgroup names the container's place; both as runc. cgroups(7), cgroup_namespaces(7).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 from wherry.linux import mount, path
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CgroupMounts(Record):
-    """The hierarchies to show: (name of the folder, controllers, the container's own folder on the host) each.
+    """The hierarchies to show: (name of the folder, controllers, the folder of the host that is bound if one has to be) each.
 
     `unified`: v2, one hierarchy and no folder names. `private`: the container has a cgroup namespace of its own.
     """
@@ -31,7 +33,8 @@ class CgroupMounts(Record):
 def plan_cgroup_mounts(layout: Layout, folders: dict[str, str], private: bool) -> CgroupMounts:
     """What is shown, from the machine's layout and the container's folders by controller (v2: by the empty name)."""
     if layout.kind == "v2":
-        return CgroupMounts(private=private, unified=True, hierarchies=(("", (), folders.get("", "/sys/fs/cgroup")),))
+        whole = layout.unified.mount if layout.unified is not None else "/sys/fs/cgroup"
+        return CgroupMounts(private=private, unified=True, hierarchies=(("", (), folders.get("", whole) if private else whole),))
     found = []
     for hierarchy in layout.v1:
         folder = folders.get(hierarchy.names[0], hierarchy.mount + hierarchy.own)
@@ -71,9 +74,13 @@ def attach_cgroups(root_fd: int, step: MountStep, plan: CgroupMounts) -> None:
 
 def _hierarchy(controllers: tuple[str, ...], folder: str, step: MountStep, plan: CgroupMounts) -> int:
     """A detached mount of one hierarchy as the container sees it."""
-    if plan.private:
-        if plan.unified:
+    if plan.unified:
+        try:
             return mount.filesystem("cgroup2", (("source", "cgroup"),), step.attributes[0])
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EBUSY):  # a user namespace that does not own its cgroup namespace
+                raise
+    elif plan.private:
         named = tuple(("name", name[5:]) if name.startswith("name=") else (name, None) for name in controllers)
         # A named hierarchy without controllers has to say so.
         none: tuple[tuple[str, str | None], ...] = (("none", None),) if controllers[0].startswith("name=") else ()

@@ -65,7 +65,7 @@ class V2Manager(Manager):
         try:
             self._make(self._folder, made)
             self._enable_controllers({step.controller for step in steps})
-            self._apply(steps)
+            self._apply(steps, (resources or {}).get("unified"))
             if devices:
                 self._set_devices(devices)
         except BaseException:
@@ -139,20 +139,29 @@ class V2Manager(Manager):
             usage = int(read_file(f"{self._folder}/memory.current"))
             if memory["limit"] < usage:
                 raise InvalidArgument(f"rejecting memory limit {memory['limit']} < usage {usage}")
-        self._apply(self.plan(resources))
+        self._apply(self.plan(resources), resources.get("unified"))
         if resources.get("devices"):
             self._set_devices(resources["devices"])
 
-    def _apply(self, steps: tuple[Step, ...]) -> None:
+    def _apply(self, steps: tuple[Step, ...], unified: Mapping[str, str] | None) -> None:
         try:
             apply(steps, lambda _controller: self._folder)
-        except FileNotFoundError as error:
-            controller = os.path.basename(str(error.filename)).split(".", 1)[0]
-            here = read_optional(f"{self._folder}/cgroup.controllers").split()
-            if not here or controller in here:
-                raise
-            detail = f"controller {controller!r} is not available here (available: {', '.join(here)})"
-            raise OSError(errno.ENOENT, detail, error.filename) from error
+        except OSError as error:
+            raise OSError(error.errno, self._explain(error, unified or {}), error.filename) from error
+
+    def _explain(self, error: OSError, unified: Mapping[str, str]) -> str:
+        """Why a step failed, by the name that was asked for: a file of `unified`, or a controller that is not there."""
+        file = os.path.basename(str(error.filename))
+        controller = file.split(".", 1)[0]
+        here = read_optional(f"{self._folder}/cgroup.controllers").split()
+        is_missing = error.errno == errno.ENOENT and bool(here) and controller not in here
+        if file in unified:
+            if is_missing:
+                return f'unified resource "{file}" can\'t be set: controller "{controller}" not available'
+            return f'unable to set unified resource "{file}": {error.strerror}'
+        if is_missing:
+            return f"controller {controller!r} is not available here (available: {', '.join(here)})"
+        return str(error.strerror)
 
     def _set_devices(self, rules: list[Mapping[str, Any]]) -> None:
         from wherry.linux.cgroup import bpf
