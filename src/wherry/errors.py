@@ -85,3 +85,21 @@ class DataLoss(WherryError):
 
 class Internal(WherryError):
     """A defect, or a machine that fails."""
+
+
+def describe(error: OSError) -> str:
+    """A failure of the kernel in one clause: what was tried and why not, «mkdir /x: permission denied»."""
+    reason = error.strerror or str(error)
+    if ": " in reason or not error.filename:
+        return reason
+    return f"{error.filename}: {reason.lower()}"
+
+
+def message_of(error: BaseException) -> str:
+    """What clients are told of an error. Failures of the system read as Go's: `/path: no space left on device`."""
+    if isinstance(error, WherryError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        subject = f"{error.filename}: " if error.filename else ""
+        return subject + error.strerror[:1].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__

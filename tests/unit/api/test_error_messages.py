@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from wherry.api.docker.status import error_response, message_of
-from wherry.errors import NotFound
+from wherry.api.docker.status import error_response
+from wherry.errors import NotFound, message_of
 
 
 @pytest.mark.parametrize(("error", "message"), [

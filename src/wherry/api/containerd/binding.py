@@ -19,8 +19,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from wherry.api.containerd.call import Call
-from wherry.api.containerd.status import code_of, message_of
-from wherry.errors import WherryError
+from wherry.api.containerd.status import code_of
+from wherry.errors import WherryError, message_of
 from wherry.oci.gotext import quote
 from wherry.proto.method import methods
 from wherry.record import Record

@@ -35,13 +35,3 @@ CODES: dict[type[errors.WherryError], StatusCode] = {
 def code_of(error: BaseException) -> StatusCode:
     """The code of an error: that of its nearest class in the table; UNKNOWN, as Go's server gives it, for others."""
     return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), StatusCode.UNKNOWN)
-
-
-def message_of(error: BaseException) -> str:
-    """What clients are told. Failures of the system read as Go's: `/path: no space left on device`."""
-    if isinstance(error, errors.WherryError):
-        return error.message
-    if isinstance(error, OSError) and error.strerror:
-        subject = f"{error.filename}: " if error.filename else ""
-        return subject + error.strerror[:1].lower() + error.strerror[1:]
-    return str(error) or type(error).__name__

@@ -24,6 +24,7 @@ from wherry.engine import gojson
 from wherry.engine.filters import Filters
 from wherry.engine.model import Model
 from wherry.errors import InvalidArgument
+from wherry.oci.gotext import quote
 
 if TYPE_CHECKING:
     import io
@@ -104,7 +105,7 @@ class Query:
         try:
             return int(value, 10)
         except ValueError:
-            raise InvalidArgument(f"strconv.Atoi: parsing {_quoted(value)}: invalid syntax") from None
+            raise InvalidArgument(f"strconv.Atoi: parsing {quote(value)}: invalid syntax") from None
 
     def filters(self, name: str = "filters") -> Filters:
         """The filters of lists, prunes and events. Raises InvalidArgument for JSON of another shape."""
@@ -245,7 +246,3 @@ Handler = Callable[[Request], Awaitable[Answer]]
 def stream_content_type(request: Request, *, tty: bool) -> str:
     """The media type of attach, exec and logs: `multiplexed-stream` from 1.42 without a terminal, else `raw-stream`."""
     return MULTIPLEXED_STREAM if not tty and request.version >= MULTIPLEXED_SINCE else RAW_STREAM
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

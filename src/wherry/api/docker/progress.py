@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wherry.api.docker.status import message_of
-from wherry.errors import Cancelled, WherryError
+from wherry.errors import Cancelled, WherryError, message_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

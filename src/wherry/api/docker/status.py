@@ -32,14 +32,4 @@ def error_response(error: BaseException) -> Response:
     status = status_of(error)
     if status == 304:
         return Response(304)
-    return Response.json({"message": message_of(error)}, status)
-
-
-def message_of(error: BaseException) -> str:
-    """What clients are told of an error. Failures of the system read as Go's: `/path: no space left on device`."""
-    if isinstance(error, errors.WherryError):
-        return error.message
-    if isinstance(error, OSError) and error.strerror:
-        subject = f"{error.filename}: " if error.filename else ""
-        return subject + error.strerror[:1].lower() + error.strerror[1:]
-    return str(error) or type(error).__name__
+    return Response.json({"message": errors.message_of(error)}, status)
