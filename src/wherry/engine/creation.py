@@ -165,9 +165,7 @@ class Creator:
             raise InvalidArgument(f"unknown or invalid runtime name: {runtime}")
         host = adapt(host, self._facts, shm_size=options.default_shm_size_bytes, ipc_mode=options.default_ipc_mode,
                      cgroupns_mode=options.cgroupns_mode, init=options.init)
-        # dockerd writes lists for these three, never null.
-        return replace(host, runtime=runtime, log_config=logconfig.resolve(host, options), dns=host.dns or (),
-                       dns_options=host.dns_options or (), dns_search=host.dns_search or ())
+        return replace(host, runtime=runtime, log_config=logconfig.resolve(host, options))
 
     def _record(self, container_id: str, config: ContainerConfig, host: HostConfig, image: Image | None) -> Record:
         command = (*(config.entrypoint or ()), *(config.cmd or ()))

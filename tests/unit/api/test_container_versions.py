@@ -33,7 +33,7 @@ def shown(version: tuple[int, int], mode: str = "default"):
             "/a": MountRecord(type="volume", name="v", source="/v", destination="/a", driver="local", relabel="z")},
         config=ContainerConfig(mac_address="02:00:00:00:00:01", healthcheck=HealthConfig(test=("CMD", "x"), start_interval=5)),
         network_settings=NetworkRecord(networks={"bridge": EndpointRecord(ip_address="172.17.0.2", dns_names=("x",))}))
-    return inspect(Container(record, HostConfig(network_mode=mode, annotations={"a": "b"}, kernel_memory=7), "/r"), version, None, (1, 2))
+    return inspect(Container(record, HostConfig(network_mode=mode, annotations={"a": "b"}, kernel_memory=7), "/r"), version, None, (1, 2), None)
 
 
 def test_inspection_has_the_fields_of_its_version() -> None:

@@ -16,6 +16,7 @@ def router(engine: Engine) -> Router:
     """What answers requests."""
     return Router([
         *system.routes(engine),
+        *absent.routes(),  # before the routes with names that may hold slashes
         *containers.routes(engine),
         *execs.routes(engine),
         *images.routes(engine),
@@ -23,5 +24,4 @@ def router(engine: Engine) -> Router:
         *networks.routes(engine),
         *events.routes(engine),
         *build.routes(engine),
-        *absent.routes(),
     ])

@@ -256,7 +256,7 @@ class Containers:
         """Answers when it ends, or is removed. The head of the answer is sent at once, so that a client knows it is heard."""
         condition = request.query.text("condition") if request.version >= (1, 30) else ""
         waiting = waits.begin(self._find(request), condition)
-        return Stream(_ended(waiting))
+        return Stream(_ended(waiting, always_error=request.version < (1, 42)))
 
     # -- its streams
 
@@ -355,13 +355,14 @@ async def _lines(values: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
         yield msgspec.json.encode(value) + b"\n"
 
 
-async def _ended(waiting: asyncio.Future[Ended] | Ended) -> AsyncIterator[bytes]:
+async def _ended(waiting: asyncio.Future[Ended] | Ended, *, always_error: bool) -> AsyncIterator[bytes]:
+    """How it ended; `always_error`: with an error that is null where there is none, as older versions have it."""
     if not isinstance(waiting, Ended):
         yield b""  # the head of the answer
         waiting = await waiting
     shown: dict[str, Any] = {"StatusCode": waiting.exit_code}
-    if waiting.error:
-        shown["Error"] = {"Message": waiting.error}
+    if waiting.error or always_error:
+        shown["Error"] = {"Message": waiting.error} if waiting.error else None
     yield msgspec.json.encode(shown) + b"\n"
 
 

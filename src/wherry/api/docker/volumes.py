@@ -72,7 +72,7 @@ class Volumes:
     async def prune(self, request: Request) -> Answer:
         """Removes what no container names; from 1.42 on those with a name only with the filter `all`."""
         removed, won = await self._engine.volumes.prune(request.query.filters(), anonymous_only=request.version >= (1, 42))
-        return Response.json({"VolumesDeleted": removed or None, "SpaceReclaimed": won})
+        return Response.json({"VolumesDeleted": removed, "SpaceReclaimed": won})
 
 
 def as_json(volume: Volume) -> dict[str, Any]:
