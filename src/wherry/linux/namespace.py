@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 
@@ -19,6 +20,8 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
 SIGCHLD = 17
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
 
 # Names of the runtime-spec («Namespaces») to the flag and the file under /proc/<pid>/ns.
 FLAGS = {
@@ -77,6 +80,11 @@ def enter_new_time(offsets: tuple[tuple[str, int, int], ...]) -> None:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
+
+
+def bring_up_loopback(socket_fd: int) -> None:
+    """Brings `lo` up, with its addresses, where the socket was made: in a new network namespace it is down. netdevice(7)."""
+    fcntl.ioctl(socket_fd, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", _IFF_UP))
 
 
 def open_namespace(path: str) -> int:

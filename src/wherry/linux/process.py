@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 
 from wherry.linux import syscall
 
@@ -22,6 +23,13 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 CLOSE_RANGE_CLOEXEC = 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
+# Resource limits by their names in the runtime-spec. prlimit(2)
+LIMITS = {
+    "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9, "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13, "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}
+_NO_LIMIT = (1 << 64) - 1
 
 
 def pidfd_open(pid: int) -> int:
@@ -145,6 +153,20 @@ def _stat_fields(pid: str) -> list[str]:
     except (FileNotFoundError, ProcessLookupError) as gone:
         raise ProcessLookupError(errno.ESRCH, "no such process", pid) from gone
     return text[text.rindex(b")") + 2 :].decode().split()
+
+
+def set_limit(name: str, soft: int, hard: int, pid: int = 0) -> None:
+    """Sets a limit of a process (0: this one); -1 is infinity. KeyError for an unknown name, OSError when not allowed."""
+    values = struct.pack("2Q", soft & _NO_LIMIT, hard & _NO_LIMIT)
+    syscall.call("prlimit64", f"{name} soft={soft} hard={hard}", pid, LIMITS[name], values, 0)
+
+
+def get_limit(name: str, pid: int = 0) -> tuple[int, int]:
+    """(soft, hard) of a process's limit; the largest number of 64 bits where there is none."""
+    values = syscall.Buffer(16)
+    syscall.call("prlimit64", name, pid, LIMITS[name], 0, values)
+    soft, hard = struct.unpack("2Q", values.data)
+    return soft, hard
 
 
 def close_on_exec_from(first: int) -> None:

@@ -8,32 +8,24 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import Conflict, InvalidArgument, WherryError
-from wherry.linux import cgroup, file, namespace, process, rlimit, unixsocket
+from wherry.errors import Conflict, InvalidArgument, WherryError, describe
+from wherry.linux import cgroup, file, namespace, process, unixsocket
 from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
 from wherry.oci.runtime import Config, State
-from wherry.runtime import channel, container, rootfs, state, validate
-from wherry.runtime.cgroupmount import plan_cgroup_mounts
+from wherry.runtime import channel, container, state, validate
 from wherry.runtime.container import CreateRequest, Init, StartFailed
-from wherry.runtime.credentials import plan_credentials
-from wherry.runtime.devices import allow_default_devices, plan_devices
-from wherry.runtime.init import InitPlan, ProgramPlan, preload, run_init
-from wherry.runtime.mountplan import plan_mounts, plan_root_propagation
-from wherry.runtime.rootfs import RootfsPlan
-from wherry.runtime.words import describe
+from wherry.runtime.devices import allow_default_devices
+from wherry.runtime.plan import cgroup_path, plan_init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, NoReturn
 
     from wherry.linux.cgroup import Manager
-    from wherry.linux.cgroup.layout import Layout
-    from wherry.linux.seccomp.compiler import Program
-    from wherry.oci.runtime import Process
-    from wherry.runtime.scheduling import Scheduling
+    from wherry.runtime.plan import InitPlan
 
 _START = "unable to start container process: "
 _JOINED_BY_INIT = namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS | namespace.CLONE_NEWCGROUP
@@ -66,9 +58,6 @@ def create(request: CreateRequest) -> Init:
         plan = plan_init(request, config, bundle, group, layout, fds)
         # Into a pid namespace of others goes nothing but a last hop, which waits on the fifo, whoever made it.
         in_hop = request.mode == "cold" or plan.pid_namespace >= 0
-        preload(
-            plan.program, hooks=any(config.hooks.as_dict().values()), cold=in_hop, user_namespace=plan.in_user_namespace,
-            copies=any(step.copy_up for step in plan.rootfs.mounts), foreign_proc=plan.pid_namespace >= 0)
         if in_hop:
             plan = plan.replace(fifo_fd=_make_fifo(request.root, request.id))
             fds.append(plan.fifo_fd)
@@ -99,118 +88,6 @@ def read_config(bundle: str, name: str = "config.json") -> Config:
     except ValueError as error:
         raise InvalidArgument(f"{name}: {error}") from error
     return Config.from_json(document)
-
-
-def cgroup_path(config: Config, request: CreateRequest) -> str:
-    """Where the container's cgroup is: what the config says, otherwise one with the container's id below the caller's."""
-    if config.linux.cgroups_path:
-        return config.linux.cgroups_path
-    return f":wherry:{request.id}" if request.cgroup_driver == "systemd" else request.id
-
-
-def plan_init(
-    request: CreateRequest, config: Config, bundle: str, group: Manager, layout: Layout, fds: list[int]
-) -> InitPlan:
-    """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`."""
-    assert config.process is not None
-    assert config.root is not None
-    new, joins, pid_namespace = 0, [], -1
-    new_user = any(entry.type == "user" and not entry.path for entry in config.linux.namespaces)
-    for entry in config.linux.namespaces:
-        flag = namespace.FLAGS[entry.type]
-        if not entry.path:
-            new |= flag
-            continue
-        try:
-            fds.append(namespace.open_namespace(entry.path))
-        except OSError as error:
-            reason = (error.strerror or "").lower()
-            raise StartFailed(f"{_START}namespace path: lstat {entry.path}: {reason}") from error
-        if entry.type == "pid" and not new_user:  # from a new user namespace it could not be entered any more
-            pid_namespace = fds[-1]
-        else:
-            joins.append((flag, fds[-1]))
-    cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
-    rootfs_folder = os.path.join(bundle, config.root.path)
-    if not os.path.isdir(rootfs_folder):
-        raise InvalidArgument(f"invalid rootfs: stat {rootfs_folder}: no such file or directory")
-    mounts = plan_mounts(config, bundle)
-    if any(step.id_map is not None for step in mounts):
-        from wherry.runtime.idmap import open_sources
-
-        mounts = open_sources(mounts, config, fds)
-    in_user_namespace = config.linux.namespace("user") is not None
-    if in_user_namespace:
-        from wherry.runtime.idmap import open_plain_sources
-
-        mounts = open_plain_sources(mounts, fds)
-    shows_cgroups = any(step.kind == "cgroup" for step in mounts)
-    program = plan_program(request, config.process, load_filter(config, request)).replace(scheduling=plan_scheduling(config))
-    return InitPlan(
-        id=request.id,
-        new=new & ~namespace.CLONE_NEWCGROUP,
-        in_user_namespace=in_user_namespace,
-        joins=tuple(joins),
-        cgroup_namespace=cgroup_namespace,
-        keyring="" if request.no_new_keyring else f"_ses.{request.id}",
-        rootfs=RootfsPlan(
-            rootfs=os.path.realpath(rootfs_folder),
-            readonly=config.root.readonly,
-            propagation=plan_root_propagation(config.linux.rootfs_propagation),
-            explicit_propagation=bool(config.linux.rootfs_propagation),
-            mounts=mounts,
-            devices=plan_devices(config),
-            masked=config.linux.masked_paths,
-            read_only=config.linux.readonly_paths,
-            cgroups=plan_cgroup_mounts(layout, group.paths(), cgroup_namespace) if shows_cgroups else None,
-            no_pivot=request.no_pivot,
-            own_mounts=bool(new & namespace.CLONE_NEWNS),
-            pid_namespace=pid_namespace,
-        ),
-        hostname=config.hostname,
-        domainname=config.domainname,
-        sysctls=tuple(config.linux.sysctl.items()),
-        program=program,
-        hooks=config.hooks,
-        fifo_fd=-1,
-        time_offsets=config.linux.time_offsets,
-        pid_namespace=pid_namespace,
-    )
-
-
-def plan_program(request: CreateRequest, config: Process, program_filter: Program | None) -> ProgramPlan:
-    """What the init executes."""
-    env = config.env
-    if request.listen_fds:
-        env = (*env, f"LISTEN_FDS={request.listen_fds}", "LISTEN_PID=1")
-    if request.notify:
-        env = (*env, "NOTIFY_SOCKET=/run/notify/notify.sock")
-    return ProgramPlan(
-        args=config.args, env=env, cwd=config.cwd, credentials=plan_credentials(config),
-        terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
-        preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
-        seccomp=program_filter)
-
-
-def plan_scheduling(config: Config) -> Scheduling | None:
-    """How the program is scheduled; None when the config says nothing of it, as most do."""
-    assert config.process is not None
-    process, linux = config.process, config.linux
-    if process.scheduler is None and process.io_priority is None and not linux.personality and linux.memory_policy is None:
-        return None
-    from wherry.runtime import scheduling
-
-    domain = scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None
-    return scheduling.plan(process, domain, linux.memory_policy)
-
-
-def load_filter(config: Config, request: CreateRequest) -> Program | None:
-    """The compiled system call filter, or None."""
-    if config.linux.seccomp is None:
-        return None
-    from wherry.linux import seccomp
-
-    return seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
 
 
 def wait_ready(init: Init) -> None:
@@ -310,7 +187,7 @@ def _fork(
     init = Init(pid, pidfd, process.start_time(pid))
     init.channel = connection
     if not plan.rootfs.own_mounts:
-        undo.append(lambda: rootfs.leave(plan.rootfs.rootfs))
+        undo.append(lambda: _leave(plan))
     undo.append(lambda: _end(init))
     _settle(init, config, plan)
     if cgroup_fd is None:
@@ -373,7 +250,7 @@ def _settle(init: Init, config: Config, plan: InitPlan) -> None:
     who = plan.program.credentials
     if plan.in_user_namespace:
         for name, soft, hard in who.rlimits:
-            rlimit.set_(name, soft, hard, init.pid)
+            process.set_limit(name, soft, hard, init.pid)
     if who.oom_score_adj is not None:
         _set_oom_score(init.pid, who.oom_score_adj)
     if plan.new & namespace.CLONE_NEWUSER:
@@ -413,6 +290,8 @@ def _clone(
 ) -> tuple[int, int]:
     """The init as a child of this process; through a process in between where namespaces have to be joined before."""
     early = [flag for flag, _ in plan.joins if not flag & _JOINED_BY_INIT]
+    if early or plan.in_user_namespace:
+        _import_init(plan)  # the child would have another tree, or other rights to our files
     if not early and not plan.new & namespace.CLONE_NEWTIME and not (plan.joins and plan.new & namespace.CLONE_NEWUSER):
         pid, pidfd = namespace.clone3(plan.new_at_birth(), cgroup_fd)
         if pid == 0:
@@ -464,12 +343,29 @@ def _join(joins: tuple[tuple[int, int], ...]) -> None:
         namespace.setns(fd, kind)
 
 
+def _leave(plan: InitPlan) -> None:
+    from wherry.runtime.rootfs import leave
+
+    leave(plan.rootfs.rootfs)
+
+
 def _become_init(plan: InitPlan, connection: _socket.socket | None, other: _socket.socket, fds: list[int], now: State) -> None:
-    """In the child: lets go of what is the creator's (its end of the channel, the lock on the state folder)."""
-    if connection is not None:
-        connection.close()
-    os.close(fds[0])
-    run_init(plan, other, now)
+    """In the child: lets go of what is the creator's (its end of the channel, the lock on the state folder). Never returns."""
+    try:
+        if connection is not None:
+            connection.close()
+        os.close(fds[0])
+        _import_init(plan)(plan, other, now)
+    finally:
+        os._exit(1)
+
+
+def _import_init(plan: InitPlan) -> Callable[[InitPlan, _socket.socket, State], NoReturn]:
+    """What the init runs, with all that it needs: in a cold start it is read by the child, while this process makes cgroups."""
+    from wherry.runtime.init import preload_init, run_init
+
+    preload_init(plan)
+    return run_init
 
 
 def _set_oom_score(pid: int, value: int) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from wherry.errors import InvalidArgument
-from wherry.linux import capability, process, rlimit
+from wherry.linux import capability, process
 from wherry.oci.runtime import Capabilities
 from wherry.record import Record
 
@@ -32,7 +32,7 @@ def plan_credentials(config: Process) -> Credentials:
     """The credentials of a process. InvalidArgument for limits with no such name or twice the same."""
     seen: set[str] = set()
     for limit in config.rlimits:
-        if limit.type not in rlimit.NUMBERS:
+        if limit.type not in process.LIMITS:
             raise InvalidArgument(f"wrong rlimit value: {limit.type}")
         if limit.type in seen:
             raise InvalidArgument(f'rlimit "{limit.type}" given twice')
@@ -54,9 +54,9 @@ def apply_limits(plan: Credentials) -> None:
     """Resource limits of this process. OSError as runc words it."""
     for name, soft, hard in plan.rlimits:
         try:
-            rlimit.set_(name, soft, hard)
+            process.set_limit(name, soft, hard)
         except OSError as error:
-            number = rlimit.NUMBERS[name]
+            number = process.LIMITS[name]
             raise OSError(error.errno, f"error setting rlimit type {number}: {(error.strerror or '').lower()}", name) from error
 
 

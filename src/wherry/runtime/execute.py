@@ -18,13 +18,12 @@ from __future__ import annotations
 import errno
 import os
 
-from wherry.errors import Conflict, WherryError
+from wherry.errors import Conflict, WherryError, describe
 from wherry.linux import cgroup, namespace, path, process, unixsocket
 from wherry.runtime import channel, state
 from wherry.runtime.container import ExecRequest, Process, StartFailed
 from wherry.runtime.credentials import plan_credentials
 from wherry.runtime.init import (
-    ProgramPlan,
     become,
     execute_plan,
     forbid_imports,
@@ -35,7 +34,7 @@ from wherry.runtime.init import (
     take_terminal,
     write_label,
 )
-from wherry.runtime.words import describe
+from wherry.runtime.plan import ProgramPlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wherry.linux.cgroup import Manager
-    from wherry.linux.seccomp.compiler import Program
+    from wherry.linux.seccomp import Program
     from wherry.oci.runtime import Process as Given
     from wherry.runtime.container import Container
     from wherry.runtime.listener import Handover

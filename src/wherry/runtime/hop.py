@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-    from wherry.runtime.init import ProgramPlan
+    from wherry.runtime.plan import ProgramPlan
 
 _TITLE = ("wherry-runc", "init")
 _TIOCSCTTY = 0x540E

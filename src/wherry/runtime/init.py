@@ -21,74 +21,21 @@ import os
 import stat
 import sys
 
-from wherry.errors import WherryError
+from wherry.errors import WherryError, describe
 from wherry.linux import namespace, path, process
-from wherry.record import Record
 from wherry.runtime import channel, credentials, lookup, rootfs
 from wherry.runtime.container import StartFailed
-from wherry.runtime.words import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-    from wherry.linux.seccomp.compiler import Program
-    from wherry.oci.runtime import Hooks, State
-    from wherry.runtime.credentials import Credentials
-    from wherry.runtime.rootfs import RootfsPlan
-    from wherry.runtime.scheduling import Scheduling
+    from wherry.linux.seccomp import Program
+    from wherry.oci.runtime import State
+    from wherry.runtime.plan import InitPlan, ProgramPlan
 
 _START = "unable to start container process: "
-
-
-class ProgramPlan(Record):
-    """What is executed in the end, by an init or by a further process: `program`, or the first of the arguments."""
-
-    args: tuple[str, ...]
-    env: tuple[str, ...]
-    cwd: str
-    credentials: Credentials
-    terminal: bool
-    console_size: tuple[int, int] | None
-    stdio: tuple[int, int, int] | None
-    preserve_fds: int
-    apparmor_profile: str
-    selinux_label: str
-    seccomp: Program | None
-    scheduling: Scheduling | None = None
-    program: str = ""
-
-
-class InitPlan(Record):
-    """All that an init does, decided before it exists. `joins` are (CLONE_NEW… flag, descriptor) of namespaces to enter.
-
-    `fifo_fd` ≥ 0: the init waits there, in the last hop (cold); otherwise it waits on its creator's socket. `pid_namespace` ≥ 0:
-    it is a child of this process, born into that namespace, and waits in the last hop in any case.
-    """
-
-    id: str
-    new: int
-    in_user_namespace: bool
-    joins: tuple[tuple[int, int], ...]
-    cgroup_namespace: bool
-    keyring: str
-    rootfs: RootfsPlan
-    hostname: str
-    domainname: str
-    sysctls: tuple[tuple[str, str], ...]
-    program: ProgramPlan
-    hooks: Hooks
-    fifo_fd: int
-    time_offsets: tuple[tuple[str, int, int], ...] = ()
-    pid_namespace: int = -1
-
-    def new_at_birth(self) -> int:
-        """The namespaces that the init is born into: not the ipc namespace where it is in a user namespace.
-
-        That one is made by the root of the user namespace, to whom belongs what lies in there (/dev/mqueue).
-        """
-        return self.new & ~namespace.CLONE_NEWIPC if self.in_user_namespace else self.new
 
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
@@ -109,9 +56,7 @@ def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoRetu
 
 def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: bool = False,
             foreign_proc: bool = False, user_namespace: bool = False) -> None:
-    """Imports, in the creator, what a child will need: inside a container nothing is imported, its files are not our code."""
-    from wherry.linux import loopback, mount  # noqa: F401
-
+    """Imports what a process will need in a container: there nothing is imported, its files are not our code."""
     if plan.terminal:
         from wherry.linux import pty  # noqa: F401
     if cold:
@@ -129,6 +74,13 @@ def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: 
         from wherry.runtime import foreignproc  # noqa: F401
     if hooks:
         from wherry.runtime import hooks as _  # noqa: F401
+
+
+def preload_init(plan: InitPlan) -> None:
+    """The same for an init."""
+    preload(
+        plan.program, hooks=any(plan.hooks.as_dict().values()), cold=plan.fifo_fd >= 0, user_namespace=plan.in_user_namespace,
+        copies=any(step.copy_up for step in plan.rootfs.mounts), foreign_proc=plan.pid_namespace >= 0)
 
 
 def forbid_imports() -> None:
@@ -279,10 +231,8 @@ def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, s
 
 
 def _offer_network(connection: _socket.socket) -> None:
-    from wherry.linux import loopback
-
     link = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
-    loopback.bring_up(link.fileno())
+    namespace.bring_up_loopback(link.fileno())
     channel.tell(connection, channel.NETWORK, (link.fileno(),))
     link.close()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from wherry.linux.seccomp.compiler import Program
+    from wherry.linux.seccomp import Program
     from wherry.oci.runtime import State
 
 _START = "unable to start container process: "

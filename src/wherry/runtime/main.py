@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     except WherryError as error:
         return _fatal(log, error.message, 1)
     except OSError as error:
-        from wherry.runtime.words import describe
+        from wherry.errors import describe
 
         return _fatal(log, describe(error), 1)
     except KeyboardInterrupt:
@@ -103,7 +103,7 @@ def _dispatch(values: Mapping[str, Any], rest: list[str], log: Log) -> int:
         prefix, code = _FAILURES.get(name, ("", 1))
         return _fatal(log, prefix + error.message, code)
     except OSError as error:
-        from wherry.runtime.words import describe
+        from wherry.errors import describe
 
         prefix, code = _FAILURES.get(name, ("", 1))
         return _fatal(log, prefix + describe(error), code)

@@ -14,36 +14,15 @@ import stat
 from wherry import trace
 from wherry.errors import InvalidArgument
 from wherry.linux import mount, path
-from wherry.record import Record
-from wherry.runtime.devices import DevicePlan, make_devices
+from wherry.runtime.devices import make_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wherry.runtime.cgroupmount import CgroupMounts
+    from wherry.runtime.devices import DevicePlan
     from wherry.runtime.mountplan import MountStep
-
-
-class RootfsPlan(Record):
-    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too.
-
-    `own_mounts`: there is a mount namespace; without, the tree is mounted where the rootfs lies, for everybody to see.
-    `pid_namespace` ≥ 0 is the one that procfs shows, where this process is not in it.
-    """
-
-    rootfs: str
-    readonly: bool
-    propagation: tuple[int, bool]
-    explicit_propagation: bool
-    mounts: tuple[MountStep, ...]
-    devices: DevicePlan
-    masked: tuple[str, ...]
-    read_only: tuple[str, ...]
-    cgroups: CgroupMounts | None
-    no_pivot: bool
-    own_mounts: bool
-    pid_namespace: int = -1
+    from wherry.runtime.plan import RootfsPlan
 
 
 def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:

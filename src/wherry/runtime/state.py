@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from wherry.linux.seccomp.compiler import Program
+    from wherry.linux.seccomp import Program
 
 FORMAT = 1
 NOTIFY = "notify"
@@ -131,7 +131,7 @@ def save_filter(root: str, container_id: str, program: Program) -> None:
 
 def load_filter(root: str, container_id: str) -> Program:
     """The filter of a container whose `Saved.seccomp` is true."""
-    from wherry.linux.seccomp.compiler import Program as Compiled
+    from wherry.linux.seccomp import Program as Compiled
 
     content = file.read(folder(root, container_id) + "/seccomp.bpf")
     return Compiled(filter=content[8:], flags=int.from_bytes(content[:4], "little"), notifies=content[4] == 1)

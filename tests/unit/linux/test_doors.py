@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wherry import trace
-from wherry.linux import capability, file, path, process, pty, rlimit, syscall, unixsocket
+from wherry.linux import capability, file, path, process, pty, syscall, unixsocket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +129,7 @@ def test_capabilities_have_names() -> None:
 
 
 def test_limits_are_read_by_name() -> None:
-    soft, hard = rlimit.get("RLIMIT_NOFILE")
+    soft, hard = process.get_limit("RLIMIT_NOFILE")
     assert 0 < soft <= hard
 
 

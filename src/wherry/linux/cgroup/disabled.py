@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 
 from wherry.errors import Conflict, InvalidArgument
-from wherry.linux.cgroup.manager import Manager
+from wherry.linux.cgroup import Manager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

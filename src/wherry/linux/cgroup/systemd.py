@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from wherry import trace
 from wherry.errors import Internal
+from wherry.linux.cgroup import Manager
 from wherry.linux.cgroup.dbus import Connection, DBusError
-from wherry.linux.cgroup.manager import Manager
 from wherry.linux.cgroup.plan import read_optional
 from wherry.linux.cgroup.units import device_properties, parse_path, resource_properties, unit_properties
 

@@ -13,9 +13,9 @@ import time
 
 from wherry import trace
 from wherry.errors import InvalidArgument
+from wherry.linux.cgroup import Manager
 from wherry.linux.cgroup import folders as places
 from wherry.linux.cgroup.devices import device_set, parse_list, plan_list
-from wherry.linux.cgroup.manager import Manager
 from wherry.linux.cgroup.plan import apply, read_file, read_optional, write_file
 from wherry.linux.cgroup.plan_v1 import plan_v1
 

@@ -13,9 +13,9 @@ import time
 
 from wherry import trace
 from wherry.errors import InvalidArgument
+from wherry.linux.cgroup import Manager
 from wherry.linux.cgroup import folders as places
 from wherry.linux.cgroup.devices import device_set
-from wherry.linux.cgroup.manager import Manager
 from wherry.linux.cgroup.plan import apply, read_file, read_optional, write_file
 from wherry.linux.cgroup.plan_v2 import plan_v2
 

@@ -6,12 +6,20 @@ on the calling thread and gives the listener's descriptor where the profile noti
 
 from __future__ import annotations
 
+from wherry.record import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from wherry.linux.seccomp.compiler import Program
+
+class Program(Record):
+    """A compiled filter: `struct sock_filter`s, the flags for seccomp(2), and whether it has a listener (SCMP_ACT_NOTIFY)."""
+
+    filter: bytes
+    flags: int
+    notifies: bool
 
 
 def compile(section: Mapping[str, Any], cache: str = "") -> Program:  # noqa: A001 (the word of the field)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from wherry import trace
-from wherry.linux.seccomp.compiler import VERSION, Program, compile_program
+from wherry.linux.seccomp import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MAGIC = b"wherry-seccomp"
+# What is hashed beside the profile: to be raised when the same profile compiles to something else.
+_VERSION = 1
 
 
 def compile_cached(section: Mapping[str, Any], folder: str) -> Program:
@@ -25,9 +27,11 @@ def compile_cached(section: Mapping[str, Any], folder: str) -> Program:
     The folder must belong to the caller alone: whoever writes there decides what containers may do.
     """
     machine = os.uname().machine
-    path = f"{folder}/{_hash(f'{VERSION} {machine} {section!r}')}"
+    path = f"{folder}/{_hash(f'{_VERSION} {machine} {section!r}')}"
     program = _read(path)
     if program is None:
+        from wherry.linux.seccomp.compiler import compile_program  # not needed as long as the cache has it
+
         program = compile_program(section, machine)
         _write(folder, path, program)
     return program

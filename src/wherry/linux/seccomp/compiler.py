@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from wherry.errors import InvalidArgument
-from wherry.linux.seccomp import assembler
+from wherry.linux.seccomp import Program, assembler
 from wherry.linux.seccomp.architecture import X32_BIT, architecture, multiplexer, native, numbers
 from wherry.linux.seccomp.assembler import Condition
 from wherry.record import Record
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from wherry.linux.seccomp.architecture import Architecture
     from wherry.linux.seccomp.assembler import Block
 
-# What is hashed for the cache beside the profile: to be raised when the same profile compiles to something else.
-VERSION = 1
 EPERM, ENOSYS = 1, 38
 KILL_THREAD = 0x00000000
 _ACTIONS = {
@@ -42,14 +40,6 @@ _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
           "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32}
 DEFAULT_FLAGS = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
-
-
-class Program(Record):
-    """A compiled filter: `struct sock_filter`s, the flags for seccomp(2), and whether it has a listener (SCMP_ACT_NOTIFY)."""
-
-    filter: bytes
-    flags: int
-    notifies: bool
 
 
 class Rule(Record):

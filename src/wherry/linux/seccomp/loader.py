@@ -9,7 +9,7 @@ from wherry.linux import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.linux.seccomp.compiler import Program
+    from wherry.linux.seccomp import Program
 
 SECCOMP_SET_MODE_FILTER = 1
 _TSYNC, _NEW_LISTENER, _TSYNC_ESRCH = 1, 8, 16

@@ -1,30 +1,180 @@
-"""`wherry-runc create`: makes a container whose program waits for `start`."""
+"""`wherry-runc create`: makes a container whose program waits for `start`. What `run` and `exec` share with it."""
 
 from __future__ import annotations
 
-from wherry.runtime.commands import creation
-from wherry.runtime.flags import Command
+import os
+
+from wherry.errors import InvalidArgument
+from wherry.linux import capability
+from wherry.runtime import container
+from wherry.runtime.create import read_config
+from wherry.runtime.flags import Command, Flag, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from wherry.oci.runtime import Config, Process
+    from wherry.runtime.container import Init
     from wherry.runtime.main import Context
 
+SECCOMP_CACHE = "/run/wherry/seccomp"
+BUNDLE = Flag(names=("bundle", "b"), kind="text", help="the bundle's folder; the current one if not given")
+CONSOLE_SOCKET = Flag(names=("console-socket",), kind="text",
+                      help="Unix socket that is sent the master of the container's terminal")
+PIDFD_SOCKET = Flag(names=("pidfd-socket",), kind="text",
+                    help="Unix socket that is sent a descriptor of the process, for signals that cannot meet another one")
+PID_FILE = Flag(names=("pid-file",), kind="text", help="write the process id to this file")
+PRESERVE_FDS = Flag(names=("preserve-fds",), kind="number", default="0",
+                    help="pass on this many descriptors beyond stdio and $LISTEN_FDS")
+FLAGS = (
+    BUNDLE,
+    Flag(names=("config", "f"), kind="text", help="the configuration file, instead of the bundle's config.json"),
+    CONSOLE_SOCKET,
+    PIDFD_SOCKET,
+    PID_FILE,
+    Flag(names=("no-pivot",), kind="switch", help="move the root instead of pivot_root, for a rootfs on a ramdisk"),
+    Flag(names=("no-new-keyring",), kind="switch", help="keep the caller's session keyring"),
+    PRESERVE_FDS,
+)
+
+
 COMMAND = Command(
-    name="create", usage="create a container", arguments="<container-id>", flags=creation.FLAGS,
+    name="create", usage="create a container", arguments="<container-id>", flags=FLAGS,
     description="Creates a container from the bundle's config.json. Its program is executed by wherry-runc start.\n"
                 "The id must be unique on this host.")
 
 
 def run(context: Context) -> int:
     """Creates; the terminal's master goes to the console socket, the init's descriptor to the pidfd socket."""
-    bundle, config = creation.load_config(context)
-    with creation.Sockets(context.flags) as sockets:
-        init = creation.create(context, bundle, config, detached=True)
+    bundle, config = load_config(context)
+    with Sockets(context.flags) as sockets:
+        init = create(context, bundle, config, detached=True)
         try:
             sockets.hand_over(init.console, init.pidfd, "standard")
         except OSError:
-            from wherry.runtime import container
-
             container.delete(container.load(context.root, context.arguments[0]), force=True)
             raise
     return 0
+
+
+def load_config(context: Context) -> tuple[str, Config]:
+    """The bundle's folder and its config."""
+    bundle = context.flags["bundle"] or os.getcwd()
+    if not os.path.isdir(bundle):
+        raise InvalidArgument(f"chdir {bundle}: no such file or directory")
+    return bundle, read_config(os.path.abspath(bundle), context.flags["config"] or context.config)
+
+
+def listen_fds() -> int:
+    """How many descriptors systemd handed over, sd_listen_fds(3): those for this process, or for nobody in particular."""
+    if os.environ.get("LISTEN_PID") not in (None, str(os.getpid())):
+        return 0
+    text = os.environ.get("LISTEN_FDS", "")
+    return int(text) if text.isdigit() else 0
+
+
+def check_terminal(terminal: bool, detached: bool, console_socket: str) -> None:
+    """A terminal needs somebody to hold it: the console socket when we do not stay. Messages as runc's."""
+    if detached and terminal and not console_socket:
+        raise InvalidArgument("cannot allocate tty if runc will detach without setting console socket")
+    if (not detached or not terminal) and console_socket:
+        raise InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
+
+
+def check_surroundings(process: Process, context: Context) -> None:
+    """What of a process this machine cannot do: InvalidArgument; unknown capabilities are left out with a warning."""
+    for entry in process.env:
+        if "=" not in entry:
+            raise InvalidArgument(f'unable to start container process: invalid environment variable: "{entry}"')
+    if process.selinux_label and not os.path.exists("/sys/fs/selinux/enforce"):
+        raise InvalidArgument("selinux label is specified in config, but selinux is disabled or not supported")
+    if process.capabilities is not None:
+        unknown = sorted({name for names in process.capabilities.as_dict().values() for name in names} - set(capability.NAMES))
+        if unknown:
+            context.log.write("warning", f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
+
+
+def create(context: Context, bundle: str, config: Config, detached: bool) -> Init:
+    """Creates the container in cold mode. The master of a terminal stays with `Init.console`."""
+    flags = context.flags
+    process = config.process
+    check_terminal(bool(process and process.terminal), detached, flags["console-socket"])
+    check_preserved(flags["preserve-fds"])
+    if process is not None:
+        check_surroundings(process, context)
+    return container.create(container.CreateRequest(
+        id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
+        cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],
+        preserve_fds=flags["preserve-fds"] + listen_fds(), listen_fds=listen_fds(), rootless=is_rootless(context.rootless),
+        notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold", seccomp_cache=SECCOMP_CACHE))
+
+
+def is_rootless(text: str) -> bool:
+    """The meaning of --rootless: «auto» is for whoever is not root of the machine."""
+    if text == "auto":
+        from wherry.linux.namespace import in_user_namespace
+
+        return os.geteuid() != 0 or in_user_namespace()
+    value = truth(text)
+    if value is None:
+        raise InvalidArgument(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    return value
+
+
+def check_preserved(count: int) -> None:
+    """InvalidArgument unless descriptors are open for all that are to be passed on."""
+    first = 3 + listen_fds()
+    for number in range(first, first + count):
+        try:
+            os.fstat(number)
+        except OSError:
+            reason = "stat fd: no such file or directory"
+            raise InvalidArgument(f"unable to stat preserved-fd {number - first} (of {count}): {reason}") from None
+
+
+class Sockets:
+    """Where a terminal's master and the process's own descriptor go: both are reached before anything is made.
+
+    A context: left, the connections are closed. InvalidArgument when nobody listens.
+    """
+
+    def __init__(self, flags: Mapping[str, Any]) -> None:
+        self._console: _socket.socket | None = None
+        self._pidfd: _socket.socket | None = None
+        try:
+            self._console = _dial(flags["console-socket"])
+            self._pidfd = _dial(flags["pidfd-socket"])
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in (self._console, self._pidfd):
+            if connection is not None:
+                connection.close()
+
+    def hand_over(self, master: int | None, pidfd: int, kind: str) -> None:
+        """Sends what there is to whom it was promised. `kind` as with runc: «standard» is an init, «setns» a further process."""
+        from wherry.linux import unixsocket
+
+        if self._console is not None and master is not None:
+            unixsocket.send(self._console, b"/dev/ptmx", (master,))
+        if self._pidfd is not None:
+            unixsocket.send(self._pidfd, kind.encode(), (pidfd,))
+
+
+def _dial(path: str) -> _socket.socket | None:
+    if not path:
+        return None
+    from wherry.linux import unixsocket
+
+    try:
+        return unixsocket.connect(path, unixsocket.SOCK_STREAM)
+    except OSError as error:
+        raise InvalidArgument(f"dial unix {path}: connect: {(error.strerror or '').lower()}") from error

@@ -9,7 +9,7 @@ from wherry.linux import file
 from wherry.oci import jsontext
 from wherry.oci.runtime import Capabilities, Process, User
 from wherry.runtime import container, validate
-from wherry.runtime.commands import creation
+from wherry.runtime.commands import create
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
@@ -23,8 +23,8 @@ COMMAND = Command(
     name="exec", usage="run a further program in a container", maximum=None, runs_words=True,
     arguments="<container-id> <program> [arguments] | -p process.json <container-id>",
     flags=(
-        creation.CONSOLE_SOCKET,
-        creation.PIDFD_SOCKET,
+        create.CONSOLE_SOCKET,
+        create.PIDFD_SOCKET,
         Flag(names=("cwd",), kind="text", help="working folder in the container"),
         Flag(names=("env", "e"), kind="list", help="NAME=value to add to the environment"),
         Flag(names=("tty", "t"), kind="switch", help="give it a terminal"),
@@ -32,12 +32,12 @@ COMMAND = Command(
         Flag(names=("additional-gids", "g"), kind="numbers", help="further groups, by number"),
         Flag(names=("process", "p"), kind="text", help="file with the process as in the runtime-spec"),
         Flag(names=("detach", "d"), kind="switch", help="do not wait for its end"),
-        creation.PID_FILE,
+        create.PID_FILE,
         Flag(names=("process-label",), kind="text", help="SELinux label"),
         Flag(names=("apparmor",), kind="text", help="AppArmor profile"),
         Flag(names=("no-new-privs",), kind="switch", help="set no-new-privileges"),
         Flag(names=("cap", "c"), kind="list", help="capability to add"),
-        creation.PRESERVE_FDS,
+        create.PRESERVE_FDS,
         Flag(names=("cgroup",), kind="list", help="[controller,…:]folder below the container's cgroup to run in"),
         Flag(names=("ignore-paused",), kind="switch", help="also in a paused container"),
     ),
@@ -53,16 +53,16 @@ def run(context: Context) -> int:
     found = container.load(context.root, context.arguments[0])
     process = plan_process(flags, context.arguments[1:], found.saved.process)
     check_process(process, context)
-    creation.check_terminal(process.terminal, flags["detach"], flags["console-socket"])
-    creation.check_preserved(flags["preserve-fds"])
-    listen = creation.listen_fds()
+    create.check_terminal(process.terminal, flags["detach"], flags["console-socket"])
+    create.check_preserved(flags["preserve-fds"])
+    listen = create.listen_fds()
     if listen:
         process = process.replace(env=(*process.env, f"LISTEN_FDS={listen}", "LISTEN_PID=1"))
     if process.terminal and not flags["detach"]:
         from wherry.runtime.commands.foreground import open_tty
 
         os.close(open_tty())
-    with creation.Sockets(flags) as sockets:
+    with create.Sockets(flags) as sockets:
         running = container.execute(found, container.ExecRequest(
             process=process, pid_file=flags["pid-file"], preserve_fds=flags["preserve-fds"] + listen,
             cgroups=tuple(parse_cgroups(flags["cgroup"]).items()), ignore_paused=flags["ignore-paused"], mode="cold"))
@@ -115,7 +115,7 @@ def parse_user(text: str, own: User) -> User:
 def check_process(process: Process, context: Context) -> None:
     """InvalidArgument for a process that cannot be, as the config of a container is refused."""
     validate.check_process(process)
-    creation.check_surroundings(process, context)
+    create.check_surroundings(process, context)
     ids = (process.user.uid, process.user.gid, *process.user.additional_gids)
     if not all(0 <= number <= _LAST_ID for number in ids):
         reason = f"unable to setup user: uids and gids must be in range 0-{_LAST_ID}"

@@ -6,7 +6,7 @@ import os
 
 from wherry.errors import Conflict
 from wherry.runtime import criu, state
-from wherry.runtime.commands import checkpoint, creation
+from wherry.runtime.commands import checkpoint, create
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="restore", usage="make a container of images (refused)", arguments="<container-id>",
-    flags=(*checkpoint.FLAGS, *creation.FLAGS,
+    flags=(*checkpoint.FLAGS, *create.FLAGS,
            Flag(names=("detach", "d"), kind="switch", help="do not wait for the container's end"),
            Flag(names=("no-subreaper",), kind="switch", help="do not adopt orphans of the container")))
 
@@ -27,5 +27,5 @@ def run(context: Context) -> NoReturn:
     container_id = context.arguments[0]
     if os.path.exists(state.folder(context.root, container_id) + "/state.json"):
         raise Conflict("container with given ID already exists")
-    creation.load_config(context)
+    create.load_config(context)
     criu.refuse(context.criu, "restore")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.runtime import container
-from wherry.runtime.commands import creation
+from wherry.runtime.commands import create
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="run", usage="create and start a container", arguments="<container-id>",
-    flags=(*creation.FLAGS,
+    flags=(*create.FLAGS,
            Flag(names=("detach", "d"), kind="switch", help="do not wait for the container's end"),
            Flag(names=("keep",), kind="switch", help="keep the container's state after its end"),
            Flag(names=("no-subreaper",), kind="switch", help="do not adopt orphans of the container")),
@@ -25,9 +25,9 @@ COMMAND = Command(
 def run(context: Context) -> int:
     """Runs."""
     detached = context.flags["detach"]
-    bundle, config = creation.load_config(context)
-    with creation.Sockets(context.flags) as sockets:
-        init = creation.create(context, bundle, config, detached)
+    bundle, config = create.load_config(context)
+    with create.Sockets(context.flags) as sockets:
+        init = create.create(context, bundle, config, detached)
         found = container.load(context.root, context.arguments[0])
         try:
             sockets.hand_over(init.console if detached else None, init.pidfd, "standard")

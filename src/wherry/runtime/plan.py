@@ -1,0 +1,214 @@
+"""The plan of a container: all that its init will do, decided before it exists, and the functions that decide it.
+
+Nothing is changed here. What is opened: namespaces to join, sources of mounts that only the creator may read.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import InvalidArgument
+from wherry.linux import namespace
+from wherry.record import Record
+from wherry.runtime.cgroupmount import plan_cgroup_mounts
+from wherry.runtime.container import StartFailed
+from wherry.runtime.credentials import plan_credentials
+from wherry.runtime.devices import plan_devices
+from wherry.runtime.mountplan import plan_mounts, plan_root_propagation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.linux.cgroup import Manager
+    from wherry.linux.cgroup.layout import Layout
+    from wherry.linux.seccomp import Program
+    from wherry.oci.runtime import Config, Hooks, Process
+    from wherry.runtime.cgroupmount import CgroupMounts
+    from wherry.runtime.container import CreateRequest
+    from wherry.runtime.credentials import Credentials
+    from wherry.runtime.devices import DevicePlan
+    from wherry.runtime.mountplan import MountStep
+    from wherry.runtime.scheduling import Scheduling
+
+_START = "unable to start container process: "
+
+
+class ProgramPlan(Record):
+    """What is executed in the end, by an init or by a further process: `program`, or the first of the arguments."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    credentials: Credentials
+    terminal: bool
+    console_size: tuple[int, int] | None
+    stdio: tuple[int, int, int] | None
+    preserve_fds: int
+    apparmor_profile: str
+    selinux_label: str
+    seccomp: Program | None
+    scheduling: Scheduling | None = None
+    program: str = ""
+
+
+class InitPlan(Record):
+    """All that an init does, decided before it exists. `joins` are (CLONE_NEW… flag, descriptor) of namespaces to enter.
+
+    `fifo_fd` ≥ 0: the init waits there, in the last hop (cold); otherwise it waits on its creator's socket. `pid_namespace` ≥ 0:
+    it is a child of this process, born into that namespace, and waits in the last hop in any case.
+    """
+
+    id: str
+    new: int
+    in_user_namespace: bool
+    joins: tuple[tuple[int, int], ...]
+    cgroup_namespace: bool
+    keyring: str
+    rootfs: RootfsPlan
+    hostname: str
+    domainname: str
+    sysctls: tuple[tuple[str, str], ...]
+    program: ProgramPlan
+    hooks: Hooks
+    fifo_fd: int
+    time_offsets: tuple[tuple[str, int, int], ...] = ()
+    pid_namespace: int = -1
+
+    def new_at_birth(self) -> int:
+        """The namespaces that the init is born into: not the ipc namespace where it is in a user namespace.
+
+        That one is made by the root of the user namespace, to whom belongs what lies in there (/dev/mqueue).
+        """
+        return self.new & ~namespace.CLONE_NEWIPC if self.in_user_namespace else self.new
+
+
+class RootfsPlan(Record):
+    """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too.
+
+    `own_mounts`: there is a mount namespace; without, the tree is mounted where the rootfs lies, for everybody to see.
+    `pid_namespace` ≥ 0 is the one that procfs shows, where this process is not in it.
+    """
+
+    rootfs: str
+    readonly: bool
+    propagation: tuple[int, bool]
+    explicit_propagation: bool
+    mounts: tuple[MountStep, ...]
+    devices: DevicePlan
+    masked: tuple[str, ...]
+    read_only: tuple[str, ...]
+    cgroups: CgroupMounts | None
+    no_pivot: bool
+    own_mounts: bool
+    pid_namespace: int = -1
+
+
+def cgroup_path(config: Config, request: CreateRequest) -> str:
+    """Where the container's cgroup is: what the config says, otherwise one with the container's id below the caller's."""
+    if config.linux.cgroups_path:
+        return config.linux.cgroups_path
+    return f":wherry:{request.id}" if request.cgroup_driver == "systemd" else request.id
+
+
+def plan_init(
+    request: CreateRequest, config: Config, bundle: str, group: Manager, layout: Layout, fds: list[int]
+) -> InitPlan:
+    """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`."""
+    assert config.process is not None
+    assert config.root is not None
+    new, joins, pid_namespace = 0, [], -1
+    new_user = any(entry.type == "user" and not entry.path for entry in config.linux.namespaces)
+    for entry in config.linux.namespaces:
+        flag = namespace.FLAGS[entry.type]
+        if not entry.path:
+            new |= flag
+            continue
+        try:
+            fds.append(namespace.open_namespace(entry.path))
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise StartFailed(f"{_START}namespace path: lstat {entry.path}: {reason}") from error
+        if entry.type == "pid" and not new_user:  # from a new user namespace it could not be entered any more
+            pid_namespace = fds[-1]
+        else:
+            joins.append((flag, fds[-1]))
+    cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
+    rootfs_folder = os.path.join(bundle, config.root.path)
+    if not os.path.isdir(rootfs_folder):
+        raise InvalidArgument(f"invalid rootfs: stat {rootfs_folder}: no such file or directory")
+    mounts = plan_mounts(config, bundle)
+    if any(step.id_map is not None for step in mounts):
+        from wherry.runtime.idmap import open_sources
+
+        mounts = open_sources(mounts, config, fds)
+    in_user_namespace = config.linux.namespace("user") is not None
+    if in_user_namespace:
+        from wherry.runtime.idmap import open_plain_sources
+
+        mounts = open_plain_sources(mounts, fds)
+    shows_cgroups = any(step.kind == "cgroup" for step in mounts)
+    program = plan_program(request, config.process, load_filter(config, request)).replace(scheduling=plan_scheduling(config))
+    return InitPlan(
+        id=request.id,
+        new=new & ~namespace.CLONE_NEWCGROUP,
+        in_user_namespace=in_user_namespace,
+        joins=tuple(joins),
+        cgroup_namespace=cgroup_namespace,
+        keyring="" if request.no_new_keyring else f"_ses.{request.id}",
+        rootfs=RootfsPlan(
+            rootfs=os.path.realpath(rootfs_folder),
+            readonly=config.root.readonly,
+            propagation=plan_root_propagation(config.linux.rootfs_propagation),
+            explicit_propagation=bool(config.linux.rootfs_propagation),
+            mounts=mounts,
+            devices=plan_devices(config),
+            masked=config.linux.masked_paths,
+            read_only=config.linux.readonly_paths,
+            cgroups=plan_cgroup_mounts(layout, group.paths(), cgroup_namespace) if shows_cgroups else None,
+            no_pivot=request.no_pivot,
+            own_mounts=bool(new & namespace.CLONE_NEWNS),
+            pid_namespace=pid_namespace,
+        ),
+        hostname=config.hostname,
+        domainname=config.domainname,
+        sysctls=tuple(config.linux.sysctl.items()),
+        program=program,
+        hooks=config.hooks,
+        fifo_fd=-1,
+        time_offsets=config.linux.time_offsets,
+        pid_namespace=pid_namespace,
+    )
+
+
+def plan_program(request: CreateRequest, config: Process, program_filter: Program | None) -> ProgramPlan:
+    """What the init executes."""
+    env = config.env
+    if request.listen_fds:
+        env = (*env, f"LISTEN_FDS={request.listen_fds}", "LISTEN_PID=1")
+    if request.notify:
+        env = (*env, "NOTIFY_SOCKET=/run/notify/notify.sock")
+    return ProgramPlan(
+        args=config.args, env=env, cwd=config.cwd, credentials=plan_credentials(config),
+        terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
+        preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
+        seccomp=program_filter)
+
+
+def plan_scheduling(config: Config) -> Scheduling | None:
+    """How the program is scheduled; None when the config says nothing of it, as most do."""
+    assert config.process is not None
+    process, linux = config.process, config.linux
+    if process.scheduler is None and process.io_priority is None and not linux.personality and linux.memory_policy is None:
+        return None
+    from wherry.runtime import scheduling
+
+    domain = scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None
+    return scheduling.plan(process, domain, linux.memory_policy)
+
+
+def load_filter(config: Config, request: CreateRequest) -> Program | None:
+    """The compiled system call filter, or None."""
+    if config.linux.seccomp is None:
+        return None
+    from wherry.linux import seccomp
+
+    return seccomp.compile(config.linux.seccomp, cache=request.seccomp_cache)
