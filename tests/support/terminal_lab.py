@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class Terminal:

@@ -202,6 +202,7 @@ class Tasks:
         if pid:
             self._tell(bundle.namespace, messages.TaskExit, {**ended, "id": bundle.id})
             self._tell(bundle.namespace, messages.TaskDelete, ended)
+        self._runtimes.forget(bundle)
         await asyncio.to_thread(bundle.remove)
 
     def _tell(self, namespace: str, kind: Message, values: Mapping[str, Any]) -> None:

@@ -80,6 +80,11 @@ class Runtimes:
             listener.close()
         return path
 
+    def forget(self, bundle: Bundle) -> None:
+        """The shim of a bundle has died: its socket goes, if it was one of ours."""
+        if bundle.address.startswith(f"{self._folder}/s/"):
+            answers(bundle.address)  # which removes that of one that is gone
+
     async def _start_program(self, bundle: Bundle, program: str, options: Mapping[str, Any] | None) -> str:
         drain_log(bundle)
         process = await asyncio.create_subprocess_exec(
