@@ -428,6 +428,43 @@ def _hooks(section: _Section | None) -> Hooks:
 _NOT_DONE = ("intelRdt", "netDevices")
 
 
+# The fields of «linux.resources» by section and by the getter that knows their type.
+_LIMITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "memory": {"number": ("limit", "reservation", "swap", "kernel", "kernelTCP", "swappiness"),
+               "flag": ("disableOOMKiller", "useHierarchy", "checkBeforeUpdate")},
+    "cpu": {"number": ("shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "idle"),
+            "text": ("cpus", "mems")},
+    "pids": {"number": ("limit",)},
+    "blockIO": {"number": ("weight", "leafWeight"),
+                "sections": ("weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
+                             "throttleWriteIOPSDevice")},
+    "network": {"number": ("classID",), "sections": ("priorities",)},
+}
+
+
+def check_resources(document: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The same document of «linux.resources»: it stays as it is, but wrong types are InvalidArgument."""
+    if document is None:
+        return None
+    top = _Section(document, "linux.resources")
+    for name, kinds in _LIMITS.items():
+        section = top.section(name)
+        for kind, fields in kinds.items() if section is not None else ():
+            for field in fields:
+                getattr(section, kind)(field)
+    for limit in top.sections("hugepageLimits"):
+        limit.text("pageSize")
+        limit.number("limit")
+    for rule in top.sections("devices"):
+        rule.flag("allow")
+        rule.text("type")
+        rule.text("access")
+        rule.number("major")
+        rule.number("minor")
+    top.texts_by_name("unified")
+    return document
+
+
 def _linux(section: _Section | None) -> Linux:
     if section is None:
         return Linux()
@@ -443,7 +480,7 @@ def _linux(section: _Section | None) -> Linux:
             for item in section.sections("devices")),
         sysctl=section.texts_by_name("sysctl"),
         cgroups_path=section.text("cgroupsPath"),
-        resources=section.object("resources"),
+        resources=check_resources(section.object("resources")),
         rootfs_propagation=section.text("rootfsPropagation"),
         seccomp=section.object("seccomp"),
         masked_paths=section.texts("maskedPaths"),

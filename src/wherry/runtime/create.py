@@ -64,12 +64,15 @@ def create(request: CreateRequest) -> Init:
         else:
             fds.append(state.make_waiting(request.root, request.id))
         init = _fork(request, config, bundle, plan, group, fds, undo)
-    except BaseException:
+    except BaseException as error:
+        starved = isinstance(error, StartFailed) and group.oom_count() > 0
         for step in reversed(undo):
             try:
                 step()
             except (OSError, WherryError):
                 continue  # the first failure is what counts; the next start removes what is left
+        if starved:
+            raise StartFailed(f"{_START}container init was OOM-killed (memory limit too low?)") from error
         raise
     finally:
         for fd in fds:
@@ -225,13 +228,15 @@ def plan_resources(config: Config, request: CreateRequest) -> Mapping[str, Any]:
 
 def _limit(group: Manager, resources: Mapping[str, Any]) -> None:
     """Makes the cgroup with its limits. Raises StartFailed for limits that cannot be: the container is wrong, not the request."""
+    where = f"{_START}error during container init: error setting cgroup config for procHooks process"
     try:
         group.create(resources)
     except InvalidArgument as error:
-        where = "error during container init: error setting cgroup config for procHooks process"
-        raise StartFailed(f"{_START}{where}: {error}") from error
+        raise StartFailed(f"{where}: {error}") from error
     except PermissionError as error:
         raise StartFailed(f"{_START}unable to apply cgroup configuration: {describe(error)}") from error
+    except OSError as error:
+        raise StartFailed(f"{where}: {describe(error)}") from error
 
 
 def _check_cgroup(group: Manager) -> None:

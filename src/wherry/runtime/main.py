@@ -168,4 +168,5 @@ def _help_after(message: str, argv: Sequence[str]) -> None:
     from wherry.runtime.help import page
 
     name = next((word for word in argv if word in COMMANDS), "")
-    print(f"Incorrect Usage. {message}\n\n{page(name)}", end="", flush=True)
+    what = "." if message.startswith("wherry-runc: ") else f": {message}"  # as runc: the number of arguments is told at the end
+    print(f"Incorrect Usage{what}\n\n{page(name)}", end="", flush=True)

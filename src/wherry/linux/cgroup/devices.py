@@ -70,12 +70,12 @@ def _parts(rule: Mapping[str, Any]) -> tuple[str, int, int, str]:
         number = rule.get(key)
         number = ANY if number is None else int(number)
         if number < ANY:
-            raise InvalidArgument(f"device rule {dict(rule)!r}: {key} must be a number, or -1 for all")
+            raise InvalidArgument(f"invalid cgroup device {key} {number}: a number, or -1 for all")
         numbers.append(number)
     if kind not in ("a", "b", "c", "u"):
-        raise InvalidArgument(f"device rule {dict(rule)!r}: the type must be one of a, b, c")
+        raise InvalidArgument(f'invalid cgroup device type "{kind}"')
     if (not access and kind != "a") or set(access) - set(ACCESS):
-        raise InvalidArgument(f"device rule {dict(rule)!r}: the access must be made of r, w and m")
+        raise InvalidArgument(f'invalid cgroup device access "{access}"')
     return "c" if kind == "u" else kind, numbers[0], numbers[1], _union("", access)
 
 

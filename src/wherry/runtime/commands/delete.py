@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.errors import NotFound
-from wherry.runtime import container
+from wherry.errors import InvalidArgument, NotFound
+from wherry.runtime import container, state
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
@@ -12,19 +12,35 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="delete", usage="remove a stopped container", arguments="<container-id>",
-    flags=(Flag(names=("force", "f"), kind="switch", help="kill the container first; no error if there is none"),),
+    flags=(Flag(names=("force", "f"), kind="switch", help="kill the container first; no error if there is none"),
+           Flag(names=("regex", "r"), kind="switch", help="the id is a regular expression: every container it finds, as crun")),
     description="Removes the container's cgroups and its state; the bundle stays.")
 
 
 def run(context: Context) -> int:
     """Removes."""
+    given = context.arguments[0]
+    for container_id in _found(context.root, given) if context.flags["regex"] else (given,):
+        _delete(context, container_id)
+    return 0
+
+
+def _found(root: str, pattern: str) -> list[str]:
+    import re
+
     try:
-        found = container.load(context.root, context.arguments[0])
+        return [container_id for container_id in state.list_ids(root) if re.search(pattern, container_id)]
+    except re.error as error:
+        raise InvalidArgument(f"invalid regular expression {pattern!r}: {error}") from error
+
+
+def _delete(context: Context, container_id: str) -> None:
+    try:
+        found = container.load(context.root, container_id)
     except NotFound:
-        if context.flags["force"]:
-            container.delete_ruin(context.root, context.arguments[0])
-            return 0
-        raise
+        if not context.flags["force"]:
+            raise
+        container.delete_ruin(context.root, container_id)
+        return
     for failure in container.delete(found, force=context.flags["force"]):
         context.log.write("warning", failure)
-    return 0

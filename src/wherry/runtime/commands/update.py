@@ -6,6 +6,7 @@ import os
 
 from wherry.errors import InvalidArgument
 from wherry.oci import jsontext
+from wherry.oci.runtime import check_resources
 from wherry.runtime import container
 from wherry.runtime.flags import Command, Flag
 
@@ -90,6 +91,7 @@ def read(source: str) -> Mapping[str, Any]:
         raise InvalidArgument(str(error)) from error
     if not isinstance(document, dict):
         raise InvalidArgument(f"{source}: expected an object")
+    check_resources(document)
     document.pop("devices", None)  # as runc: the rules of a running container stay
     return document
 

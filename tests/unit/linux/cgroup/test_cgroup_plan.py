@@ -95,7 +95,7 @@ def test_conversions_at_their_ends():
     (plan_v2, {"cpu": {"realtimeRuntime": 5}}, "cpu.realtimeRuntime"),
     (plan_v2, {"network": {"classID": 5}}, "network.classID"),
     (plan_v2, {"unified": {"../memory.high": "1"}}, "no slashes"),
-    (plan_v1, {"devices": [{"allow": True, "type": "x", "access": "r"}]}, "type must be"),
+    (plan_v1, {"devices": [{"allow": True, "type": "x", "access": "r"}]}, "invalid cgroup device type"),
 ])
 def test_impossible_limits_are_refused(plan, resources, message):
     with pytest.raises(InvalidArgument, match=message):
