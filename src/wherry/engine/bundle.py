@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -40,8 +40,8 @@ class BundleMaker:
         self._containers = containers
         self._records = records
 
-    def write(self, container: Container, rootfs: str, mounts: MountPoints) -> None:
-        """Writes `config.json`. Raises NotFound, Conflict and InvalidArgument for other containers, Internal else."""
+    def write(self, container: Container, rootfs: str, mounts: MountPoints) -> dict[str, Any]:
+        """Writes `config.json`, and returns it. NotFound, Conflict and InvalidArgument for other containers, Internal else."""
         record, host, options = container.record, container.host, self._options
         places = Places(
             rootfs=rootfs,
@@ -59,11 +59,12 @@ class BundleMaker:
             document = oci_config(
                 record.config, host, places=places, facts=self._facts,
                 user=find_user(rootfs, record.config.user, host.group_add or ()), found=look_up(host),
-                asked=mounts.values(), ulimits=options.default_ulimits, seccomp_profile=self._seccomp(),
+                asked=mounts.values(), ulimits=options.default_ulimits, seccomp_profile=options.read_seccomp_profile(),
                 no_new_privileges=options.no_new_privileges)
         except InvalidArgument as error:
             raise Internal(str(error)) from error  # the container is wrong, not the request to start it
         replace_file(f"{container.run_folder}/config.json", msgspec.json.encode(document))
+        return document
 
     def unmount(self, container: Container) -> None:
         """Takes the shared /dev/shm away, if there is one."""
@@ -122,11 +123,3 @@ class BundleMaker:
         if not found:
             raise InvalidArgument('exec: "docker-init": executable file not found in $PATH')
         return found
-
-    def _seccomp(self) -> str:
-        """The daemon's own profile as text, read each time: it may be edited while the daemon runs."""
-        path = self._options.seccomp_profile
-        if path in ("", "unconfined"):
-            return path
-        with open(path, encoding="utf-8") as file:
-            return file.read()

@@ -46,6 +46,7 @@ from wherry.engine.records import Records
 from wherry.engine.removal import Removal
 from wherry.engine.rootfs import Roots
 from wherry.engine.shimevents import ShimEvents
+from wherry.engine.slots import Slots
 from wherry.engine.spec.facts import read_facts
 from wherry.engine.starting import Starter
 from wherry.engine.stats import StatsRoom
@@ -127,9 +128,10 @@ class Engine:
                       forget=self._processes_gone, spawn=tasks.spawn)
         shim_events = ShimEvents(pool=pool, ender=ender, execs=self.execs, events=self.events, cgroups=self.cgroups,
                                  spawn=tasks.spawn)
+        self.slots = Slots(zygote, pool, self.afterwards, options, facts)
         starter = Starter(pool=pool, records=self.records, premises=premises, connections=self.connections, zygote=zygote,
                           containers=self.containers, links=self.links, events=self.events, options=options,
-                          afterwards=self.afterwards, on_event=shim_events.heard)
+                          afterwards=self.afterwards, slots=self.slots, on_event=shim_events.heard)
         self.lifecycle = Lifecycle(pool=pool, records=self.records, containers=self.containers, events=self.events,
                                    starter=starter, ender=ender, cgroups=self.cgroups, health=self.health,
                                    connections=self.connections, links=self.links)
@@ -182,6 +184,7 @@ class Engine:
             await engine.builds.clear()
             undo.pop_all()
         _ = tasks.spawn(engine.takeover.start_due())
+        engine.slots.refill()
         return engine
 
     async def close(self) -> None:

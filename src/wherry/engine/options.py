@@ -68,6 +68,14 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_uploads: int = 5
     network: NetworkOptions = NetworkOptions()
 
+    def read_seccomp_profile(self) -> str:
+        """The daemon's own profile as text, «unconfined» or empty. Read each time: it may be edited while the daemon runs."""
+        path = self.seccomp_profile
+        if path in ("", "unconfined"):
+            return path
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+
 
 def check_cgroup_parent(parent: str, driver: str) -> None:
     """Raises InvalidArgument, in dockerd's words, for a parent that systemd cannot have; empty means the default one."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,6 +31,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
     rootfs: str
     connected: Connected
+    config: dict[str, Any]
 
 
 class Premises:
@@ -58,9 +59,9 @@ class Premises:
             undo.callback(self._volumes.give_back, container)
             if network_of is None:
                 self._names.write(container, connected)
-            self._bundles.write(container, rootfs, mounts)
+            config = self._bundles.write(container, rootfs, mounts)
             undo.pop_all()
-        return Prepared(rootfs, connected)
+        return Prepared(rootfs, connected, config)
 
     def vacate(self, container: Container) -> None:
         """Gives back everything but the network, which `Connections.release` has done before."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from wherry.engine.pool import Pool
     from wherry.engine.premises import Premises, Prepared
     from wherry.engine.records import Record, Records
+    from wherry.engine.slots import Slots
     from wherry.shim.client import Shim, Zygote
     from wherry.shim.protocol import ShimEvent
 
@@ -57,6 +58,7 @@ class Starter:
 
     def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, zygote: Zygote,
                  containers: Containers, links: Links, events: Events, options: EngineOptions, afterwards: Afterwards,
+                 slots: Slots,
                  on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
         self._pool = pool
         self._records = records
@@ -68,6 +70,7 @@ class Starter:
         self._events = events
         self._options = options
         self._afterwards = afterwards
+        self._slots = slots
         self._on_event = on_event
 
     async def start(self, container: Container) -> None:
@@ -93,7 +96,9 @@ class Starter:
         connected = prepared.connected
         shim: Shim | None = None
         try:
-            shim = await self._zygote.launch(self._launch_request(container))
+            request = self._launch_request(container)
+            in_slot = request.runtime == BUILTIN and self._slots.serves(prepared.config)
+            shim = await self._zygote.launch(request, in_slot=in_slot)
             container.held.clear()
             connected = await self._attach(container, connected, shim)
             container.shim = shim
@@ -114,6 +119,7 @@ class Starter:
         # From here on the shim's events are heard; what it said meanwhile comes now.
         shim.on_event = lambda event: self._on_event(container, shim, event)
         self._tell(container)
+        self._slots.refill()
         await self._links.refresh(container)
 
     async def _attach(self, container: Container, connected: Connected, shim: Shim) -> Connected:

@@ -47,7 +47,7 @@ def create(request: CreateRequest) -> Init:
         request = request.replace(cgroup_driver="disabled")
         group = cgroup.manager("", "disabled")
     undo: list[Callable[[], None]] = []
-    lock = _claim(request.root, request.id)
+    lock = claim(request.root, request.id)
     undo.append(lambda: state.remove(request.root, request.id))
     fds: list[int] = [lock]
     try:
@@ -129,7 +129,7 @@ def start(init: Init) -> None:
         raise channel.failure(data)
 
 
-def _claim(root: str, container_id: str) -> int:
+def claim(root: str, container_id: str) -> int:
     """Makes the container's state folder and locks it. Conflict when it is taken; a creator's ruin is taken over."""
     import fcntl
 
@@ -138,7 +138,7 @@ def _claim(root: str, container_id: str) -> int:
         os.mkdir(place, 0o711)
     except FileNotFoundError:
         os.makedirs(root, 0o711, exist_ok=True)
-        return _claim(root, container_id)
+        return claim(root, container_id)
     except FileExistsError:
         pass
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -167,13 +167,13 @@ def _fork(
     undo: list[Callable[[], None]],
 ) -> Init:
     """The init, made and followed until the caller can go on. `undo` is done in reverse when a later step fails."""
-    _check_cgroup(group)
+    check_cgroup(group)
     resources = plan_resources(config, request)
     state.note_creation(request.root, request.id, cgroup_path(config, request), request.cgroup_driver)
     undo.append(group.remove)
     cgroup_fd = None
     if group.version == "v2":
-        _limit(group, resources)
+        limit(group, resources)
         cgroup_fd = group.folder_fd()
         if cgroup_fd is not None:
             fds.append(cgroup_fd)
@@ -191,15 +191,16 @@ def _fork(
     init.channel = connection
     if not plan.rootfs.own_mounts:
         undo.append(lambda: _leave(plan))
-    undo.append(lambda: _end(init))
+    undo.append(lambda: end(init))
     _settle(init, config, plan)
     if cgroup_fd is None:
         # v1: while the init mounts. Its first move into a cgroup waits for milliseconds in the kernel, here and not there.
         if group.version != "v2":
-            _limit(group, resources)
+            limit(group, resources)
         group.join(pid)
     channel.tell_init(connection, channel.JOINED)
-    saved = _save(request, config, bundle, plan, init)
+    kept = b"" if plan.program.seccomp is None else state.filter_content(plan.program.seccomp)
+    saved = save(request, plan_saved(request, config, bundle, plan), kept, init)
     told = now.replace(pid=pid)
     if config.hooks.prestart or config.hooks.create_runtime:
         _run_hooks(config, init, told)
@@ -226,7 +227,7 @@ def plan_resources(config: Config, request: CreateRequest) -> Mapping[str, Any]:
     return allow_default_devices(given)
 
 
-def _limit(group: Manager, resources: Mapping[str, Any]) -> None:
+def limit(group: Manager, resources: Mapping[str, Any]) -> None:
     """Makes the cgroup with its limits. Raises StartFailed for limits that cannot be: the container is wrong, not the request."""
     where = f"{_START}error during container init: error setting cgroup config for procHooks process"
     try:
@@ -239,7 +240,7 @@ def _limit(group: Manager, resources: Mapping[str, Any]) -> None:
         raise StartFailed(f"{where}: {describe(error)}") from error
 
 
-def _check_cgroup(group: Manager) -> None:
+def check_cgroup(group: Manager) -> None:
     """Conflict for a cgroup that is there already and would stop the init, or on v2 share its limits with strangers."""
     if not group.exists():
         return
@@ -257,7 +258,7 @@ def _settle(init: Init, config: Config, plan: InitPlan) -> None:
         for name, soft, hard in who.rlimits:
             process.set_limit(name, soft, hard, init.pid)
     if who.oom_score_adj is not None:
-        _set_oom_score(init.pid, who.oom_score_adj)
+        set_oom_score(init.pid, who.oom_score_adj)
     if plan.new & namespace.CLONE_NEWUSER:
         from wherry.runtime.usernamespace import write_maps
 
@@ -279,7 +280,7 @@ def _run_hooks(config: Config, init: Init, told: State) -> None:
 
 def _started(request: CreateRequest, config: Config, init: Init, told: State) -> None:
     """Exec has happened (warm): the state says so, and the poststart hooks run. When one fails, the container is stopped."""
-    os.unlink(state.folder(request.root, request.id) + "/waiting")
+    state.waits_no_more(request.root, request.id)
     if config.hooks.poststart:
         from wherry.runtime.hooks import run_hooks
 
@@ -373,27 +374,33 @@ def _import_init(plan: InitPlan) -> Callable[[InitPlan, _socket.socket, State], 
     return run_init
 
 
-def _set_oom_score(pid: int, value: int) -> None:
+def set_oom_score(pid: int, value: int) -> None:
+    """Writes the init's OOM score. StartFailed as runc words it."""
     try:
         process.write_once(f"/proc/{pid}/oom_score_adj", str(value))
     except OSError as error:
         raise StartFailed(f"{_START}write /proc/self/oom_score_adj: {(error.strerror or '').lower()}") from error
 
 
-def _save(request: CreateRequest, config: Config, bundle: str, plan: InitPlan, init: Init) -> state.Saved:
-    """Writes what the later verbs need; from here on the container exists."""
+def plan_saved(request: CreateRequest, config: Config, bundle: str, plan: InitPlan) -> state.Saved:
+    """What the later verbs need to know, but for the init and the moment."""
     assert config.process is not None
-    saved = state.Saved(
-        id=request.id, pid=init.pid, start_time=init.start_time, bundle=bundle, rootfs=plan.rootfs.rootfs,
-        created=state.now_text(), cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
+    return state.Saved(
+        id=request.id, pid=0, start_time=0, bundle=bundle, rootfs=plan.rootfs.rootfs,
+        created="", cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
         namespaces=tuple(entry.type for entry in config.linux.namespaces), process=config.process,
         annotations=config.annotations, start_container=config.hooks.start_container if plan.fifo_fd >= 0 else (),
         poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
         no_new_keyring=request.no_new_keyring, listener=_agent(config, plan),
         personality=plan.program.scheduling.personality if plan.program.scheduling else None,
         joins_pids=any(one.type == "pid" and one.path for one in config.linux.namespaces))
-    if plan.program.seccomp is not None:
-        state.save_filter(request.root, request.id, plan.program.seccomp)
+
+
+def save(request: CreateRequest, planned: state.Saved, filter_content: bytes, init: Init) -> state.Saved:
+    """Writes what was planned; from here on the container exists. `filter_content`: as of `state`, b"" for no filter."""
+    saved = planned.replace(pid=init.pid, start_time=init.start_time, created=state.now_text())
+    if filter_content:
+        state.save_filter(request.root, request.id, filter_content)
     state.save(request.root, saved)
     state.creation_done(request.root, request.id)
     return saved
@@ -442,7 +449,7 @@ def _follow(init: Init, request: CreateRequest, saved: state.Saved) -> None:
         init.waits_on_fifo = lambda: container.start(container.load(request.root, request.id))
 
 
-def _end(init: Init) -> None:
+def end(init: Init) -> None:
     """Ends an init that is not wanted any more, and reaps it."""
     try:
         process.pidfd_send_signal(init.pidfd, 9)

@@ -28,7 +28,7 @@ from wherry.runtime.container import StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
     from wherry.linux.seccomp import Program
@@ -40,8 +40,12 @@ _START = "unable to start container process: "
 
 def run_init(plan: InitPlan, connection: _socket.socket, state: State) -> NoReturn:
     """Becomes the container's program; failures are told to the creator. Never returns."""
+    _run(lambda: _live(plan, connection, state), connection)
+
+
+def _run(life: Callable[[], None], connection: _socket.socket) -> NoReturn:
     try:
-        _live(plan, connection, state)
+        life()
     except StartFailed as failed:
         channel.tell_failure(connection, failed.exit_code, failed.message)
     except WherryError as error:
@@ -97,30 +101,66 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
     for kind, fd in plan.joins:
         namespace.setns(fd, kind)
     if plan.new & namespace.CLONE_NEWNET:
-        _offer_network(connection)
+        offer_network(connection)
     os.setsid()
     os.umask(0)
     if plan.keyring:
         join_keyring(plan.keyring)
     for name, value in plan.sysctls:
-        _set_sysctl(name, value)
+        set_sysctl(name, value)
     label = open_label(plan.program)
     joined = _Joined(plan, connection)
     root_fd = rootfs.build(plan.rootfs, joined.wait)
-    try:
-        os.close(path.make_folders(root_fd, plan.program.cwd))
-    except OSError:
-        pass  # entering it will say why
+    make_cwd(root_fd, plan.program)
     joined.wait()
     _run_creation_hooks(plan, connection, state)
-    master = _open_terminal(root_fd, plan) if plan.program.terminal else -1
-    if master < 0:
-        take_stdio(plan.program.stdio)
+    master = _take_streams(root_fd, plan)
+    move_in(plan, root_fd)
+    os.close(root_fd)
+    _become_and_wait(plan, connection, state, master, label)
+
+
+def run_in_slot(plan: InitPlan, connection: _socket.socket, state: State, root_fd: int) -> NoReturn:
+    """As `run_init`, in a slot (see `slot`): the root of this process is the tree, where the mounts of `plan` are missing yet."""
+    _run(lambda: _live_in_slot(plan, connection, state, root_fd), connection)
+
+
+def _live_in_slot(plan: InitPlan, connection: _socket.socket, state: State, root_fd: int) -> None:
+    os.setsid()
+    _Joined(plan, connection).wait()
+    rootfs.furnish(root_fd, plan.rootfs)
+    rootfs.hide(root_fd, plan.rootfs)
+    master = _take_streams(root_fd, plan)
+    os.close(root_fd)
+    _become_and_wait(plan, connection, state, master)
+
+
+def make_cwd(root_fd: int, plan: ProgramPlan) -> None:
+    """The working directory, where the image has none."""
+    try:
+        os.close(path.make_folders(root_fd, plan.cwd))
+    except OSError:
+        pass  # entering it will say why
+
+
+def move_in(plan: InitPlan, root_fd: int) -> None:
+    """Makes the finished tree the root of this process, and gives the names."""
     if plan.rootfs.readonly:
         rootfs.make_root_read_only(root_fd)
     rootfs.enter(root_fd, plan.rootfs)
-    os.close(root_fd)
     _set_names(plan)
+
+
+def _take_streams(root_fd: int, plan: InitPlan) -> int:
+    """The program's terminal or its three streams; the terminal's master, or -1."""
+    if plan.program.terminal:
+        return _open_terminal(root_fd, plan)
+    take_stdio(plan.program.stdio)
+    return -1
+
+
+def _become_and_wait(plan: InitPlan, connection: _socket.socket, state: State, master: int, label: int = -1) -> None:
+    """From the new root to exec."""
     if plan.pid_namespace >= 0:
         namespace.setns(plan.pid_namespace, namespace.CLONE_NEWPID)  # for the children of this process; not for the hooks before
     executable, environment = become(plan.program, connection, label)
@@ -230,7 +270,8 @@ def execute_plan(plan: ProgramPlan, executable: str, environment: Mapping[str, s
         os._exit(1)
 
 
-def _offer_network(connection: _socket.socket) -> None:
+def offer_network(connection: _socket.socket) -> None:
+    """Brings the loopback up, and gives the creator a netlink socket of the new network namespace."""
     link = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
     namespace.bring_up_loopback(link.fileno())
     channel.tell(connection, channel.NETWORK, (link.fileno(),))
@@ -246,7 +287,8 @@ def join_keyring(name: str) -> None:
             raise OSError(error.errno, f"unable to join session keyring: {error.strerror}") from error
 
 
-def _set_sysctl(name: str, value: str) -> None:
+def set_sysctl(name: str, value: str) -> None:
+    """Writes one. OSError as runc words it."""
     try:
         process.write_once("/proc/sys/" + (name if "/" in name else name.replace(".", "/")), value)
     except OSError as error:

@@ -109,10 +109,22 @@ def cgroup_path(config: Config, request: CreateRequest) -> str:
     return f":wherry:{request.id}" if request.cgroup_driver == "systemd" else request.id
 
 
+class Found(Record):
+    """What a plan needs to know of the host's files: the folder that becomes /, and the compiled filter."""
+
+    rootfs: str
+    seccomp: Program | None
+
+
 def plan_init(
-    request: CreateRequest, config: Config, bundle: str, group: Manager, layout: Layout, fds: list[int]
+    request: CreateRequest, config: Config, bundle: str, group: Manager, layout: Layout, fds: list[int],
+    found: Found | None = None,
 ) -> InitPlan:
-    """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`."""
+    """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`.
+
+    `found` is what `look_up` would find, for those who cannot look.
+    """
+    found = found or look_up(request, config, bundle)
     assert config.process is not None
     assert config.root is not None
     new, joins, pid_namespace = 0, [], -1
@@ -132,9 +144,6 @@ def plan_init(
         else:
             joins.append((flag, fds[-1]))
     cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
-    rootfs_folder = os.path.join(bundle, config.root.path)
-    if not os.path.isdir(rootfs_folder):
-        raise InvalidArgument(f"invalid rootfs: stat {rootfs_folder}: no such file or directory")
     mounts = plan_mounts(config, bundle)
     if any(step.id_map is not None for step in mounts):
         from wherry.runtime.idmap import open_sources
@@ -146,7 +155,7 @@ def plan_init(
 
         mounts = open_plain_sources(mounts, fds)
     shows_cgroups = any(step.kind == "cgroup" for step in mounts)
-    program = plan_program(request, config.process, load_filter(config, request)).replace(scheduling=plan_scheduling(config))
+    program = plan_program(request, config.process, found.seccomp).replace(scheduling=plan_scheduling(config))
     return InitPlan(
         id=request.id,
         new=new & ~namespace.CLONE_NEWCGROUP,
@@ -155,7 +164,7 @@ def plan_init(
         cgroup_namespace=cgroup_namespace,
         keyring="" if request.no_new_keyring else f"_ses.{request.id}",
         rootfs=RootfsPlan(
-            rootfs=os.path.realpath(rootfs_folder),
+            rootfs=found.rootfs,
             readonly=config.root.readonly,
             propagation=plan_root_propagation(config.linux.rootfs_propagation),
             explicit_propagation=bool(config.linux.rootfs_propagation),
@@ -203,6 +212,15 @@ def plan_scheduling(config: Config) -> Scheduling | None:
 
     domain = scheduling.plan_personality(linux.personality, linux.personality_flags) if linux.personality else None
     return scheduling.plan(process, domain, linux.memory_policy)
+
+
+def look_up(request: CreateRequest, config: Config, bundle: str) -> Found:
+    """What a plan needs to know. InvalidArgument where there is no such folder."""
+    assert config.root is not None
+    folder = os.path.join(bundle, config.root.path)
+    if not os.path.isdir(folder):
+        raise InvalidArgument(f"invalid rootfs: stat {folder}: no such file or directory")
+    return Found(rootfs=os.path.realpath(folder), seccomp=load_filter(config, request))
 
 
 def load_filter(config: Config, request: CreateRequest) -> Program | None:

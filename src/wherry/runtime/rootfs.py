@@ -18,17 +18,19 @@ from wherry.runtime.devices import make_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from wherry.runtime.devices import DevicePlan
     from wherry.runtime.mountplan import MountStep
     from wherry.runtime.plan import RootfsPlan
 
+_ROOT = "root"  # in a slot's own tree: where a container's is put
+
 
 def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
     """Makes the tree and returns the descriptor of its root. `wait_for_cgroups` is called before the first cgroup mount.
 
-    OSError names the mount: «error mounting "source" to rootfs at "destination": reason», as runc does.
+    OSError names the mount, see `furnish`.
     """
     if plan.own_mounts:
         _leave_peers(plan)
@@ -36,22 +38,108 @@ def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
     here = os.open(plan.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mount.move_mount(root_fd, here)
     os.close(here)
-    proc_devices: set[int] = set()
-    for step in plan.mounts:
-        if step.kind == "cgroup":
-            wait_for_cgroups()
-        try:
-            _attach(root_fd, step, plan, proc_devices)
-        except OSError as error:
-            reason = (error.strerror or "").lower()
-            text = (f'error mounting "{step.source}" to rootfs at "{step.destination}": '
-                    f"mount {step.source}:{step.destination}: {reason}")
-            raise OSError(error.errno, text, step.destination) from error
+    furnish(root_fd, plan, wait_for_cgroups)
     make_devices(root_fd, plan.devices)
+    hide(root_fd, plan)
+    return root_fd
+
+
+def build_slot(plan: RootfsPlan) -> None:
+    """Makes the plan's mounts and devices on a folder in memory, which becomes the root of this process: nothing else is left."""
+    mount.mount_setattr(mount.AT_FDCWD, propagation=mount.MS_PRIVATE, recursive=True, path="/")
+    shelf = mount.filesystem("tmpfs", (("source", "slot"), ("mode", "700")), mount.MOUNT_ATTR_NOEXEC)
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount.move_mount(shelf, root)
+    os.close(root)
+    os.mkdir(_ROOT, dir_fd=shelf)
+    os.mkdir("proc", dir_fd=shelf)
+    stand_in = mount.filesystem("tmpfs", (("source", "slot"),))
+    place = os.open("proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=shelf)
+    mount.move_mount(stand_in, place)
+    os.close(place)
+    os.close(stand_in)
+    furnish(shelf, plan)
+    make_devices(shelf, plan.devices)
+    enter(shelf, plan)
+    os.close(shelf)
+
+
+def build_in_slot(plan: RootfsPlan, ready: tuple[MountStep, ...], root_fd: int) -> None:
+    """Makes a tree in a slot: takes the mounts `ready` from there, and makes those that the plan has.
+
+    `root_fd` is the detached mount that becomes its root. `ready` may name /proc, where something stands in for procfs until
+    `leave_slot`: a mount that finds its way in there is noticed, as `build` would notice it.
+    """
+    here = os.open(_ROOT, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount.move_mount(root_fd, here)
+    os.close(here)
+    stand_in = os.stat("/proc").st_dev
+    for step in outermost(ready):
+        with _explained(step):
+            _bring(root_fd, step)
+    furnish(root_fd, plan, proc_devices=(stand_in,))
+
+
+def leave_slot() -> None:
+    """Takes away what stands where procfs will be."""
+    mount.umount2(f"/{_ROOT}/proc", mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
+
+
+def _bring(root_fd: int, step: MountStep) -> None:
+    """Moves a mount of the slot's own root, and what is mounted below it, to the same place of the tree."""
+    tree = os.open(step.destination, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    target, _ = _find_or_make_folder(root_fd, step.destination)
+    try:
+        if step.fstype in ("proc", "sysfs"):
+            _check_plain_folder(root_fd, step)
+        mount.move_mount(tree, target)
+    finally:
+        os.close(target)
+        os.close(tree)
+
+
+def outermost(steps: tuple[MountStep, ...]) -> tuple[MountStep, ...]:
+    """Those that are not below another one."""
+    return tuple(one for one in steps if not any(one.destination.startswith(other.destination + "/") for other in steps))
+
+
+def furnish(
+    root_fd: int, plan: RootfsPlan, wait_for_cgroups: Callable[[], None] | None = None, proc_devices: Iterable[int] = ()
+) -> None:
+    """The mounts of a tree. `wait_for_cgroups` is called before the first cgroup mount; `proc_devices`: of what is at /proc.
+
+    OSError names the mount: «error mounting "source" to rootfs at "destination": reason», as runc does.
+    """
+    found = set(proc_devices)
+    for step in plan.mounts:
+        if step.kind == "cgroup" and wait_for_cgroups is not None:
+            wait_for_cgroups()
+        with _explained(step):
+            _attach(root_fd, step, plan, found)
+
+
+def hide(root_fd: int, plan: RootfsPlan) -> None:
+    """What the container may not write to, or not see."""
     for name in plan.read_only:
         _make_read_only(root_fd, name)
     _mask(root_fd, plan)
-    return root_fd
+
+
+class _explained:  # noqa: N801 (reads as a verb at its place of use)
+    """Gives an OSError the words that runc has for a mount that failed."""
+
+    def __init__(self, step: MountStep) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            step, reason = self._step, (error.strerror or "").lower()
+            text = (f'error mounting "{step.source}" to rootfs at "{step.destination}": '
+                    f"mount {step.source}:{step.destination}: {reason}")
+            raise OSError(error.errno, text, step.destination) from error
 
 
 def _leave_peers(plan: RootfsPlan) -> None:

@@ -123,10 +123,14 @@ def is_alive(saved: Saved) -> bool:
     return process.is_alive(saved.pid, saved.start_time)
 
 
-def save_filter(root: str, container_id: str, program: Program) -> None:
-    """Keeps the compiled filter for `exec`: flags and whether it notifies, four bytes each, then the instructions."""
-    head = program.flags.to_bytes(4, "little") + program.notifies.to_bytes(4, "little")
-    file.replace(folder(root, container_id) + "/seccomp.bpf", head + program.filter)
+def filter_content(program: Program) -> bytes:
+    """A compiled filter as `save_filter` keeps it: flags and whether it notifies, four bytes each, then the instructions."""
+    return program.flags.to_bytes(4, "little") + program.notifies.to_bytes(4, "little") + program.filter
+
+
+def save_filter(root: str, container_id: str, content: bytes) -> None:
+    """Keeps the compiled filter for `exec`."""
+    file.replace(folder(root, container_id) + "/seccomp.bpf", content)
 
 
 def load_filter(root: str, container_id: str) -> Program:
@@ -165,6 +169,11 @@ def make_waiting(root: str, container_id: str) -> int:
     fd = os.open(folder(root, container_id) + "/waiting", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd
+
+
+def waits_no_more(root: str, container_id: str) -> None:
+    """Exec has happened."""
+    os.unlink(folder(root, container_id) + "/waiting")
 
 
 def _has_reader(fifo: str) -> bool:

@@ -17,40 +17,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from wherry.runtime.slot import Slot
     from wherry.shim.protocol import ExecRequest, LaunchRequest
 
 
 class BuiltinDriver(Driver):
     """A container made by `wherry.runtime`."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: LaunchRequest, slot: Slot | None = None) -> None:
         self._id = request.id
         self._root = request.runtime_root or f"{request.run_folder}/runtime"
-        self._bundle = request.bundle
-        self._no_pivot = request.no_pivot
-        self._no_new_keyring = request.no_new_keyring
-        self._cgroup_driver = "systemd" if request.systemd_cgroup else "cgroupfs"
-        self._seccomp_cache = request.seccomp_cache
+        self._request = container.CreateRequest(
+            id=request.id,
+            bundle=os.path.abspath(request.bundle),
+            root=self._root,
+            console=request.terminal,
+            cgroup_driver="systemd" if request.systemd_cgroup else "cgroupfs",
+            no_pivot=request.no_pivot,
+            no_new_keyring=request.no_new_keyring,
+            seccomp_cache=request.seccomp_cache,
+        )
+        self._slot = slot
+        if slot is not None:
+            slot.ask(self._request)  # it is planned while the shim makes itself
         self._init: container.Init | None = None
         self._container: container.Container | None = None
         self._parked: Parked | None = None
 
     def create(self, stdio: tuple[int, int, int] | None) -> Started:
         """Makes the container in this process."""
+        request = self._request.replace(stdio=stdio)
         try:
-            init = container.create(
-                container.CreateRequest(
-                    id=self._id,
-                    bundle=self._bundle,
-                    root=self._root,
-                    stdio=stdio,
-                    console=stdio is None,
-                    cgroup_driver=self._cgroup_driver,
-                    no_pivot=self._no_pivot,
-                    no_new_keyring=self._no_new_keyring,
-                    seccomp_cache=self._seccomp_cache,
-                )
-            )
+            init = (self._slot.take(request) if self._slot is not None else None) or container.create(request)
         except container.StartFailed as error:
             raise _translated(error) from error
         self._init = init

@@ -36,6 +36,7 @@ from wherry.shim.protocol import (
     Lost,
     NetnsRequest,
     OutOfMemory,
+    ParkRequest,
     SocketRequest,
     StartFailed,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Lost",
     "NetnsRequest",
     "OutOfMemory",
+    "ParkRequest",
     "Shim",
     "SocketRequest",
     "StartFailed",
@@ -65,6 +67,7 @@ __all__ = [
     "read_exit",
 ]
 
+SLOTS = 1
 _MAX_FDS = 253  # SCM_MAX_FD, unix(7)
 _SO_SNDBUFFORCE = 32
 
@@ -139,6 +142,17 @@ async def _answer(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return body, fds
 
 
+async def _end(parked: socket.socket) -> None:
+    """Ends a parked shim, and waits until its slot is gone."""
+    parked.shutdown(socket.SHUT_WR)
+    try:
+        await _answer(parked)
+    except errors.Unavailable:
+        pass
+    finally:
+        parked.close()
+
+
 class Zygote:
     """The parked process that shims are forked from. It is started again when it has died; running shims are not touched."""
 
@@ -146,7 +160,9 @@ class Zygote:
         self._run_folder = run_folder
         self._control: socket.socket | None = None
         self._pid = 0
+        self._slots: list[socket.socket] = []
         self._gone: asyncio.Future[int] | None = None
+        self._parked: socket.socket | None = None
 
     @property
     def pid(self) -> int:
@@ -214,17 +230,42 @@ class Zygote:
         done, _ = await asyncio.wait([gone], timeout=0.2)
         return bool(done)
 
-    async def launch(self, request: LaunchRequest) -> Shim:
+    async def launch(self, request: LaunchRequest, *, in_slot: bool = False) -> Shim:
         """Creates a container under a new shim; its init waits for `Shim.start`.
 
+        `in_slot`: under one that is parked, if there is one; it pays for a container that is like the config of `park`.
         The descriptors in `request.attach` belong to the shim afterwards and are closed here; when this raises they are
         still the caller's. Raises StartFailed, InvalidArgument, Conflict, Unavailable, OSError.
         """
         packet, fds = protocol.launch_message(request)
-        body, got, control = await self._ask(packet, fds)
+        body, got, control = (await self._ask_parked(packet, fds) if in_slot else None) or await self._ask(packet, fds)
         for fd in fds:
             os.close(fd)
         return Shim(control, protocol.read_hello(body), got)
+
+    async def park(self, request: ParkRequest) -> None:
+        """Has a shim parked, unless one is; returns when it can be taken. Not for two callers at the same time.
+
+        Raises the reason why there can be none; Unavailable, OSError.
+        """
+        if self._parked is None:
+            _, _, self._parked = await self._ask(protocol.park_message(request), ())
+
+    async def _ask_parked(self, packet: bytes, fds: Sequence[int]) -> tuple[dict[str, Any], list[int], socket.socket] | None:
+        """As `_ask`, of the shim that is parked; None where there is none, or it has ended."""
+        parked, self._parked = self._parked, None
+        if parked is None:
+            return None
+        try:
+            await _send(parked, packet, fds)
+            body, got = await _answer(parked)
+        except (BrokenPipeError, ConnectionResetError, errors.Unavailable):
+            parked.close()
+            return None
+        except BaseException:
+            parked.close()
+            raise
+        return body, got, parked
 
     async def launch_tasks(self, arguments: Sequence[str], listener_fd: int) -> int:
         """A shim with containerd's front, on a socket that listens already; its pid. `arguments`: `containerd.server.serve`'s.
@@ -248,8 +289,10 @@ class Zygote:
 
     async def close(self) -> None:
         """Ends the zygote and waits for it. Shims go on."""
-        control, gone = self._control, self._gone
-        self._control = None
+        control, gone, parked = self._control, self._gone, self._parked
+        self._control = self._parked = None
+        if parked is not None:
+            await _end(parked)
         if control is not None:
             control.shutdown(socket.SHUT_RDWR)
         if gone is not None:

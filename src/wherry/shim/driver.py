@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from wherry.runtime.slot import Slot
     from wherry.shim.protocol import ExecRequest, LaunchRequest
 
 
@@ -76,12 +77,14 @@ class Driver:
         """Gives back what the driver itself holds; an init that was not started ends."""
 
 
-def make_driver(request: LaunchRequest, run_folder_fd: int) -> Driver:
-    """The driver for the runtime that the request names."""
+def make_driver(request: LaunchRequest, run_folder_fd: int, slot: Slot | None = None) -> Driver:
+    """The driver for the runtime that the request names. A slot that is of no use to it is closed."""
     if request.runtime == "builtin":
         from wherry.shim.builtin import BuiltinDriver
 
-        return BuiltinDriver(request)
+        return BuiltinDriver(request, slot)
+    if slot is not None:
+        slot.close()
     from wherry.shim.external import ExternalDriver
 
     return ExternalDriver(request, run_folder_fd)

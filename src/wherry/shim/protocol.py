@@ -101,6 +101,17 @@ class LaunchRequest(Record):
     attach: tuple[tuple[AttachRequest, int], ...] = ()
 
 
+class ParkRequest(Record):
+    """A shim to be parked with a slot, for the next container that has nothing of its own but what a slot leaves open.
+
+    `config` is the config.json of such a container. Its cgroup is made below `cgroup_parent`.
+    """
+
+    config: bytes
+    cgroup_parent: str
+    seccomp_cache: str = ""
+
+
 class ExecRequest(Record):
     """A further process in the container. `process` is the runtime-spec's process object."""
 
@@ -250,6 +261,11 @@ def launch_message(request: LaunchRequest) -> tuple[bytes, tuple[int, ...]]:
     return pack({"do": "launch", **body}, early), fds
 
 
+def park_message(request: ParkRequest) -> bytes:
+    """The packet for the zygote."""
+    return pack({"do": "park", **plain(request.replace(config=b""))}, request.config)
+
+
 def exec_message(request: ExecRequest, seq: int) -> tuple[bytes, tuple[int, ...]]:
     """The packet for the shim and the clients' descriptors."""
     body, early, fds = _with_clients(request)
@@ -288,6 +304,11 @@ def read_launch(body: dict[str, Any], raw: bytes, fds: tuple[int, ...]) -> Launc
     values["runtime_args"] = tuple(body["runtime_args"])
     values["attach"] = read_clients(body, raw, fds)
     return LaunchRequest(**values)
+
+
+def read_park(body: dict[str, Any], raw: bytes) -> ParkRequest:
+    """The request of a park message."""
+    return ParkRequest(config=raw, cgroup_parent=body["cgroup_parent"], seccomp_cache=body["seccomp_cache"])
 
 
 def read_exec(body: dict[str, Any], raw: bytes, fds: tuple[int, ...]) -> ExecRequest:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
+    from wherry.runtime.slot import Slot
     from wherry.shim.attachment import Attachment
     from wherry.shim.protocol import AttachRequest, Exited, LaunchRequest, ShimEvent
 
@@ -61,11 +62,11 @@ class Peer:
 class Shim:
     """One container from its creation to its end."""
 
-    def __init__(self, request: LaunchRequest, connection: _socket.socket) -> None:
+    def __init__(self, request: LaunchRequest, connection: _socket.socket, slot: Slot | None) -> None:
         self._request = request
         self._loop = Loop()
         self._folder = os.open(request.run_folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._driver = make_driver(request, self._folder)
+        self._driver = make_driver(request, self._folder, slot)
         self._peers: dict[int, Peer] = {}
         self._launcher = connection
         self._listener: _socket.socket | None = None
@@ -465,15 +466,18 @@ class Shim:
             pass  # whoever read it has gone
 
 
-def run(request: LaunchRequest, connection: _socket.socket) -> int:
-    """The life of a shim, in a fresh fork of the zygote; the exit status for it. Errors of the creation go to the connection."""
+def run(request: LaunchRequest, connection: _socket.socket, slot: Slot | None = None) -> int:
+    """The life of a shim, in a fork of the zygote; the exit status for it. Errors of the creation go to the connection.
+
+    `slot`: what was made ahead for a container that is like most.
+    """
     os.setsid()
     process.set_title(f"wherry-shim {request.id}")
     process.set_child_subreaper()
     for number in TERMINATING:  # what ends a daemon's process group must not take its containers along
         _signal.signal(number, 1)
     try:
-        shim = Shim(request, connection)
+        shim = Shim(request, connection, slot)
         shim.create()
     except Exception as error:  # noqa: BLE001 (the boundary of a request: who asked is told)
         connection.setblocking(True)

@@ -1,6 +1,7 @@
 """The zygote: parked, single-threaded, everything imported, no state; it forks a process for each message and forgets it.
 
     launch     a shim (shim.py)
+    park       a shim for a container that nobody has asked for yet (slot.py)
     tasks      a shim with the front that containerd's shims have (containerd/server.py)
     netns      sockets and rules inside a network namespace (namespacework.py)
 
@@ -33,6 +34,7 @@ PRELOADED = (
     "select",
     "struct",
     "wherry.shim.shim",
+    "wherry.shim.slot",
     "wherry.shim.builtin",
     "wherry.shim.external",
     "wherry.shim.namespacework",
@@ -53,8 +55,11 @@ PRELOADED = (
     "wherry.runtime.init",
     "wherry.runtime.kill",
     "wherry.runtime.lookup",
+    "wherry.runtime.copyup",
     "wherry.runtime.plan",
     "wherry.runtime.rootfs",
+    "wherry.runtime.slot",
+    "wherry.runtime.slothelper",
     "wherry.runtime.state",
 )
 
@@ -131,6 +136,10 @@ def _serve_one(body: dict[str, Any], raw: bytes, fds: list[int]) -> int:
         from wherry.shim import shim
 
         return shim.run(protocol.read_launch(body, raw, rest), connection)
+    if body["do"] == "park":
+        from wherry.shim import slot
+
+        return slot.run(protocol.read_park(body, raw), connection)
     if body["do"] == "tasks":
         from wherry.shim.containerd import server
 

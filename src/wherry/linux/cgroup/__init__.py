@@ -62,6 +62,13 @@ class Manager:
         """
         raise NotImplementedError
 
+    def rename(self, other: Manager) -> None:
+        """Makes this cgroup, with who is in it, the other one, which is not there and below the same parents. v1 only.
+
+        OSError where that cannot be; nothing has changed then.
+        """
+        raise NotImplementedError
+
     def join(self, pid: int, beside: int = 0) -> None:
         """Moves a process in.
 

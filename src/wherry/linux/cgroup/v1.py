@@ -81,6 +81,18 @@ class V1Manager(Manager):
         if with_cpuset:
             _inherit_cpuset(folder, new)
 
+    def rename(self, other: Manager) -> None:
+        done: list[tuple[str, str]] = []
+        try:
+            for ours, theirs in dict(zip(self.paths().values(), other.paths().values(), strict=True)).items():
+                trace.step("cgroup rename", theirs)
+                os.rename(ours, theirs)
+                done.append((ours, theirs))
+        except OSError:
+            for ours, theirs in done:
+                os.rename(theirs, ours)
+            raise
+
     def join(self, pid: int, beside: int = 0) -> None:  # noqa: ARG002 (v1 takes processes everywhere)
         for folder in self._distinct:
             places.enter(folder, pid)
