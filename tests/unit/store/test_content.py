@@ -113,7 +113,9 @@ def test_what_another_namespace_has_needs_no_bytes(store: Store) -> None:
     shared = store.ingests.writer("other", "s", expected=digest)
     assert (shared.offset, shared.digest) == (5, digest)
     assert store.ingests.statuses("other", EVERYTHING) == []
+    shared.write(b"")
     shared.commit(5, digest, {}, "")
+    assert store.files.ingests() == []
     assert store.read(digest, "other") == HELLO
     # One that says a size that is not the blob's is a write of its own; so is one that adds to it.
     own = store.ingests.writer("third", "s", expected=digest, total=4)

@@ -44,8 +44,8 @@ class Writer:
         return self.status.expected or f"sha256:{self._digester.hexdigest()}"
 
     def write(self, data: bytes) -> None:
-        """Appends. OSError leaves what was written before."""
-        if self.status.expected:
+        """Appends; no bytes change nothing. OSError leaves what was written before."""
+        if data and self.status.expected:
             self._unshare(copy=True)
         view = memoryview(data)
         while view:
