@@ -185,5 +185,5 @@ def test_what_is_refused_is_named(daemon: Wherryd) -> None:
     assert "cluster volumes are not supported" in call(daemon, "volume", "update", "x", code=1)
     assert "'wherry swarm' is not supported" in call(daemon, "swarm", "init", code=1)
     for flag, name in (("--storage-opt=size=1G", "--storage-opt"), ("--gpus=all", "could not select device driver"),
-                       ("--cpu-count=1", "--cpu-count"), ("--link=a:b", "Links")):
+                       ("--cpu-count=1", "--cpu-count"), ("--link=a:b", "could not get container for a")):
         assert name in call(daemon, "create", flag, "busybox", code=1)
