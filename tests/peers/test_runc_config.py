@@ -169,6 +169,15 @@ def test_what_runs(bundle: Path, name: str) -> None:
     clear(bundle)
 
 
+def test_a_further_process_beside_the_host_s_mounts_is_in_the_root_all_the_same(bundle: Path) -> None:
+    prepare(bundle, spaces("mount", maskedPaths=None, readonlyPaths=None), ("sleep", "1000"))
+    assert call(WHERRY, bundle, "run", "-d", "x") == (0, "")
+    assert mounts_below(bundle)
+    assert call(WHERRY, bundle, "exec", "x", "cat", "/tmp/file") == (0, "content\n")
+    assert call(WHERRY, bundle, "delete", "--force", "x") == (0, "")
+    assert mounts_below(bundle) == []
+
+
 def clear(bundle: Path) -> None:
     """Takes away what a peer has left mounted."""
     while mounts_below(bundle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,25 @@ def test_a_pid_file_that_cannot_be_leaves_no_process(running: Path) -> None:
         pidfd = os.pidfd_open(pid)
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)
+
+
+def test_a_terminal_goes_to_the_console_socket(running: Path, tmp_path: Path) -> None:
+    for runtime in RUNTIMES:
+        path = tmp_path / Path(runtime).name
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            listener.settimeout(30)
+            assert call(runtime, running, "exec", "-d", "-t", "--console-socket", str(path), "x", "sh", "-c", "read it; tty; echo $it; sleep 1000") == (0, "")
+            connection, _ = listener.accept()
+        with connection:
+            fds = socket.recv_fds(connection, 4096, 1)[1]
+        with open(fds[0], "r+b", buffering=0) as master:
+            master.write(b"typed\n")
+            text = b""
+            while text.count(b"typed") < 2:
+                text += master.read(4096)
+        assert b"/dev/pts/" in text
 
 
 def test_paused(running: Path) -> None:

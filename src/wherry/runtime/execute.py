@@ -325,11 +325,17 @@ def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket
     process.close_all_but((init_fd, channel_end.fileno(), *range(3 + plan.preserve_fds)))
     if plan.credentials.oom_score_adj is not None:
         _set_oom_score(plan.credentials.oom_score_adj)
+    # Without a mount namespace of its own the container's root is a folder of the host's.
+    root_fd = -1 if "mount" in saved.namespaces else os.open(f"/proc/{saved.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     flags = 0
     for name in saved.namespaces:
         flags |= namespace.FLAGS[name]
     if flags:
         namespace.setns(init_fd, flags)
+    if root_fd >= 0:
+        os.fchdir(root_fd)
+        os.chroot(".")
+        os.close(root_fd)
     os.close(init_fd)
 
 
