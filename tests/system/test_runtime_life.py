@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,9 @@ ALL_CAPS = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_MKNOD", "CAP_SET
 
 
 @pytest.fixture
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = Path("/var/tmp") / f"wherry-runtime-{os.getpid()}-{tmp_path_factory.mktemp('b').name}"
+def bundle() -> Iterator[Path]:
+    place = Path(tempfile.mkdtemp(prefix="wherry-runtime-", dir="/var/tmp"))  # pids repeat: worlds have their own
+    place.chmod(0o755)
     rootfs = place / "rootfs"
     for name in ("bin", "etc", "proc", "sys", "dev", "tmp", "root"):
         (rootfs / name).mkdir(parents=True)
@@ -540,3 +542,40 @@ def test_a_prepared_console_is_mounted_nowhere_else(box: Box, mode: str) -> None
     with pytest.raises(container.StartFailed, match="symbolic links"):
         container.create(request)
     assert os.listdir(box.root) == []
+
+
+def test_the_plan_is_explained_and_nothing_is_changed(box: Box) -> None:
+    config = box.config("sleep", "1", change=lambda document: document["linux"].update(
+        seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]},
+        sysctl={"net.ipv4.ip_forward": "1"}, resources={"pids": {"limit": 7}}))
+    assert config.process is not None
+    done = subprocess.run([RUNC, "--root", box.root, "create", "--explain", "-b", box.bundle, "explained"],
+                          capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert {line.split()[0] for line in lines} == {"create", "init"}
+    order = [next(number for number, line in enumerate(lines) if text in line) for text in (
+        "claims the state folder", "makes the cgroup", "pids.max = 7", "forks the init into new namespaces: pid, network, mount",
+        "sets net.ipv4.ip_forward = 1", "mounts the root", "mounts proc at /proc", "makes device /dev/null 1:3", "makes /proc/sys read-only",
+        "masks /proc/kcore", "enters the root", "becomes uid 0, gid 0", "keeps bounding: CAP_KILL", "filters system calls", "waits for start",
+        "executes sleep 1")]
+    assert order == sorted(order)
+    assert not os.path.exists(box.root)
+    assert not any(f"wherry-runtime-test/{os.getpid()}" in folder for folder, _, _ in os.walk("/sys/fs/cgroup"))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_each_step_is_traced_to_the_log_also_from_inside(box: Box, form: str) -> None:
+    box.config("true")
+    log = box.bundle / f"log-{form}"
+    done = subprocess.run([RUNC, "--debug", "--log", log, "--log-format", form, "--root", box.root, "run", "-b", box.bundle, "traced"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")
+    text = log.read_text()
+    steps = ("traced: all is planned", "the init is ", "[1] init builds the tree", "[1] mount proc at /proc", "[1] init the tree stands",
+             "[1] pivot_root", "[1] init will execute /bin/true", "create traced is made", "cgroup rmdir")
+    places = [text.find(step) for step in steps]
+    assert -1 not in places, steps[places.index(-1)]
+    assert places[2:] == sorted(places[2:])
+    if form == "json":
+        assert {json.loads(line)["level"] for line in text.splitlines()} == {"debug"}
+    assert list((box.bundle / "rootfs").rglob("log*")) == []

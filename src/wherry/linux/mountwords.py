@@ -30,6 +30,13 @@ SUPERBLOCK = {"sync": "sync", "dirsync": "dirsync", "mand": "mand", "lazytime": 
 NOTHING = ("defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "silent", "norelatime", "acl", "noacl")
 
 
+def describe(given: int, taken: int) -> str:
+    """Attributes as words, such as «ro,nosuid»."""
+    words = [word for word, (bits, _) in ATTRIBUTES.items() if bits and given & bits == bits]
+    words += [word for word, (_, bits) in ATTRIBUTES.items() if bits and bits != _ATIME and taken & bits]
+    return ",".join(words)
+
+
 def merge(total: list[int], change: tuple[int, int]) -> None:
     """A later word wins: what it sets is no longer cleared, what it clears is no longer set."""
     total[0] = total[0] & ~change[1] | change[0]

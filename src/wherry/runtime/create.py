@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from wherry import trace
 from wherry.errors import Conflict, InvalidArgument, WherryError, describe
 from wherry.linux import cgroup, file, namespace, process, unixsocket
 from wherry.linux.cgroup.layout import read_layout
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from wherry.linux.cgroup import Manager
+    from wherry.linux.cgroup.layout import Layout
     from wherry.runtime.plan import InitPlan
 
 _START = "unable to start container process: "
@@ -33,28 +35,16 @@ _JOINED_BY_INIT = namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CL
 
 def create(request: CreateRequest) -> Init:
     """See `container.create`."""
-    validate.check_id(request.id)
-    bundle = os.path.abspath(request.bundle)
-    config = request.config or read_config(bundle)
-    if os.geteuid() or config.linux.namespace("user"):
-        from wherry.runtime.usernamespace import complete
-
-        config = complete(config)
-    validate.check_config(config)
-    layout = read_layout()
-    group = cgroup.manager(cgroup_path(config, request), request.cgroup_driver, layout)
-    if request.rootless and not config.linux.cgroups_path and not group.may_create():
-        request = request.replace(cgroup_driver="disabled")
-        group = cgroup.manager("", "disabled")
+    request, config, bundle, layout, group = prepare(request)
     undo: list[Callable[[], None]] = []
     lock = claim(request.root, request.id)
     undo.append(lambda: state.remove(request.root, request.id))
     fds: list[int] = [lock]
     try:
         if request.notify:
-            from wherry.runtime.notify import prepare
+            from wherry.runtime.notify import add_mount
 
-            config = prepare(config, request.root, request.id)
+            config = add_mount(config, request.root, request.id)
         plan = plan_init(request, config, bundle, group, layout, fds)
         # Into a pid namespace of others goes nothing but a last hop, which waits on the fifo, whoever made it.
         in_hop = request.mode == "cold" or plan.pid_namespace >= 0
@@ -78,6 +68,24 @@ def create(request: CreateRequest) -> Init:
         for fd in fds:
             os.close(fd)
     return init
+
+
+def prepare(request: CreateRequest) -> tuple[CreateRequest, Config, str, Layout, Manager]:
+    """What is known before anything is made: the request and the config as they count, bundle, the machine's cgroups, ours."""
+    validate.check_id(request.id)
+    bundle = os.path.abspath(request.bundle)
+    config = request.config or read_config(bundle)
+    if os.geteuid() or config.linux.namespace("user"):
+        from wherry.runtime.usernamespace import complete
+
+        config = complete(config)
+    validate.check_config(config)
+    layout = read_layout()
+    group = cgroup.manager(cgroup_path(config, request), request.cgroup_driver, layout)
+    if request.rootless and not config.linux.cgroups_path and not group.may_create():
+        request = request.replace(cgroup_driver="disabled")
+        group = cgroup.manager("", "disabled")
+    return request, config, bundle, layout, group
 
 
 def read_config(bundle: str, name: str = "config.json") -> Config:
@@ -167,6 +175,7 @@ def _fork(
     undo: list[Callable[[], None]],
 ) -> Init:
     """The init, made and followed until the caller can go on. `undo` is done in reverse when a later step fails."""
+    trace.step("create", f"{request.id}: all is planned")
     check_cgroup(group)
     resources = plan_resources(config, request)
     state.note_creation(request.root, request.id, cgroup_path(config, request), request.cgroup_driver)
@@ -189,6 +198,7 @@ def _fork(
         other.close()
     init = Init(pid, pidfd, process.start_time(pid))
     init.channel = connection
+    trace.step("create", f"the init is {pid}")
     if not plan.rootfs.own_mounts:
         undo.append(lambda: _leave(plan))
     undo.append(lambda: end(init))
@@ -198,6 +208,7 @@ def _fork(
         if group.version != "v2":
             limit(group, resources)
         group.join(pid)
+    trace.step("create", "the init is in its cgroups")
     channel.tell_init(connection, channel.JOINED)
     kept = b"" if plan.program.seccomp is None else state.filter_content(plan.program.seccomp)
     saved = save(request, plan_saved(request, config, bundle, plan), kept, init)
@@ -216,6 +227,7 @@ def _fork(
         start(init)  # into the last hop, where it waits on the fifo
     if request.pid_file:
         file.write_pid(request.pid_file, init.pid)
+    trace.step("create", f"{request.id} is made")
     return init
 
 

@@ -21,6 +21,7 @@ import os
 import stat
 import sys
 
+from wherry import trace
 from wherry.errors import WherryError, describe
 from wherry.linux import namespace, path, process
 from wherry.runtime import channel, credentials, lookup, rootfs
@@ -110,7 +111,9 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
         set_sysctl(name, value)
     label = open_label(plan.program)
     joined = _Joined(plan, connection)
+    trace.step("init", "builds the tree")
     root_fd = rootfs.build(plan.rootfs, joined.wait)
+    trace.step("init", "the tree stands")
     make_cwd(root_fd, plan.program)
     joined.wait()
     _run_creation_hooks(plan, connection, state)
@@ -163,7 +166,9 @@ def _become_and_wait(plan: InitPlan, connection: _socket.socket, state: State, m
     """From the new root to exec."""
     if plan.pid_namespace >= 0:
         namespace.setns(plan.pid_namespace, namespace.CLONE_NEWPID)  # for the children of this process; not for the hooks before
+    trace.step("init", "is in its root; becomes the container's user")
     executable, environment = become(plan.program, connection, label)
+    trace.step("init", f"will execute {executable}")
     channel.tell(connection, channel.READY, (master,) if master >= 0 else ())
     if master >= 0:
         os.close(master)

@@ -6,6 +6,8 @@ import os
 
 from wherry.record import Record
 
+_KEPT_FROM = 100
+
 
 class Log(Record):
     """Where entries go (a path, "" for standard error), in which format («text» or «json»), and whether debugging ones do."""
@@ -19,9 +21,19 @@ class Log(Record):
         if self.path:
             os.close(self._open())
 
+    def keep(self) -> int:
+        """A descriptor to append to, out of the way of those with a number: for processes that will have another tree."""
+        import fcntl
+
+        fd = self._open() if self.path else 2
+        kept = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _KEPT_FROM)
+        if fd != 2:
+            os.close(fd)
+        return kept
+
     def write(self, level: str, message: str) -> None:
         """Appends one entry. A log that cannot be written is an OSError."""
-        line = entry(self.format, level, message, _now()).encode("utf-8", "surrogateescape")
+        line = self.line(level, message)
         if not self.path:
             os.write(2, line)
             return
@@ -30,6 +42,10 @@ class Log(Record):
             os.write(fd, line)
         finally:
             os.close(fd)
+
+    def line(self, level: str, message: str) -> bytes:
+        """The entry as it stands in the file."""
+        return entry(self.format, level, message, _now()).encode("utf-8", "surrogateescape")
 
     def _open(self) -> int:
         try:

@@ -144,9 +144,21 @@ def _fatal(log: Log, message: str, code: int) -> int:
 
 
 def _watch(log: Log) -> None:
+    """Each step becomes an entry: milliseconds since now, the process that does it (as it sees itself), what it does."""
+    import time
+
     from wherry import trace
 
-    trace.watch(lambda moment, operation, subject: log.write("debug", f"{moment:.6f} {operation} {subject}".rstrip()))
+    begun, fd = time.monotonic(), log.keep()
+
+    def show(moment: float, operation: str, subject: str) -> None:
+        text = f"{(moment - begun) * 1000:8.3f} ms [{os.getpid()}] {operation} {subject}".rstrip()
+        try:
+            os.write(fd, log.line("debug", text))
+        except OSError:  # a process on its way into a container closes all that is not its program's: watched up to there
+            trace.watch(None)
+
+    trace.watch(show)
 
 
 def _version() -> int:

@@ -61,7 +61,12 @@ class MountStep(Record):
 
     def describe(self) -> str:
         """The step for people, as traces and `--explain` show it."""
-        return f"mount {self.kind} {self.source or self.fstype} at {self.destination}"
+        said = [mountwords.describe(*self.attributes), *(key if value is None else f"{key}={value}" for key, value in self.data)]
+        if self.recursive_attributes != (0, 0):
+            said.append(f"in the whole tree {mountwords.describe(*self.recursive_attributes)}")
+        kind = "rbind" if self.recursive else self.fstype if self.kind == "filesystem" else self.kind
+        what = self.source if self.source not in ("", kind) else ""
+        return " ".join(filter(None, (kind, what, "at", self.destination, ",".join(filter(None, said)))))
 
 
 def plan_mounts(config: Config, bundle: str) -> tuple[MountStep, ...]:

@@ -25,7 +25,7 @@ _INSIDE = "/run/notify"
 _NAME = "notify.sock"
 
 
-def prepare(config: Config, root: str, container_id: str) -> Config:
+def add_mount(config: Config, root: str, container_id: str) -> Config:
     """Makes the socket's folder in the state; the config that mounts it."""
     source = f"{state.folder(root, container_id)}/{state.NOTIFY}"
     os.mkdir(source, 0o755)

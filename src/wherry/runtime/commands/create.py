@@ -42,7 +42,8 @@ FLAGS = (
 
 
 COMMAND = Command(
-    name="create", usage="create a container", arguments="<container-id>", flags=FLAGS,
+    name="create", usage="create a container", arguments="<container-id>",
+    flags=(*FLAGS, Flag(names=("explain",), kind="switch", help="print what would be done, step by step, and change nothing")),
     description="Creates a container from the bundle's config.json. Its program is executed by wherry-runc start.\n"
                 "The id must be unique on this host.")
 
@@ -50,6 +51,11 @@ COMMAND = Command(
 def run(context: Context) -> int:
     """Creates; the terminal's master goes to the console socket, the init's descriptor to the pidfd socket."""
     bundle, config = load_config(context)
+    if context.flags["explain"]:
+        from wherry.runtime.explain import explain
+
+        print(explain(request_of(context, bundle, config)))
+        return 0
     with Sockets(context.flags) as sockets:
         init = create(context, bundle, config, detached=True)
         try:
@@ -99,17 +105,22 @@ def check_surroundings(process: Process, context: Context) -> None:
 
 def create(context: Context, bundle: str, config: Config, detached: bool) -> Init:
     """Creates the container in cold mode. The master of a terminal stays with `Init.console`."""
-    flags = context.flags
     process = config.process
-    check_terminal(bool(process and process.terminal), detached, flags["console-socket"])
-    check_preserved(flags["preserve-fds"])
+    check_terminal(bool(process and process.terminal), detached, context.flags["console-socket"])
+    check_preserved(context.flags["preserve-fds"])
     if process is not None:
         check_surroundings(process, context)
-    return container.create(container.CreateRequest(
+    return container.create(request_of(context, bundle, config))
+
+
+def request_of(context: Context, bundle: str, config: Config) -> container.CreateRequest:
+    """The command line as a request."""
+    flags = context.flags
+    return container.CreateRequest(
         id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
         cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],
         preserve_fds=flags["preserve-fds"] + listen_fds(), listen_fds=listen_fds(), rootless=is_rootless(context.rootless),
-        notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold", seccomp_cache=SECCOMP_CACHE))
+        notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold", seccomp_cache=SECCOMP_CACHE)
 
 
 def is_rootless(text: str) -> bool:
