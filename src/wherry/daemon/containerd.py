@@ -33,17 +33,18 @@ log = logging.getLogger("wherry.daemon")
 
 
 class Ground(Record):
-    """What containerd's side needs of the daemon: threads, the zygote that starts shims, and its places."""
+    """What containerd's side needs of the daemon: threads, the zygote that starts shims, places; Docker's engine, if any."""
 
     pool: Pool
     zygote: Zygote
     data_folder: str
     run_folder: str
+    engine: Engine | None = None
 
 
 def shared(engine: Engine) -> Ground:
     """The engine's own, for both APIs in one daemon."""
-    return Ground(pool=engine.pool, zygote=engine.zygote, **_folders(engine.options))
+    return _ground(engine.options, engine.pool, engine.zygote, engine)
 
 
 @asynccontextmanager
@@ -57,7 +58,7 @@ async def alone(options: EngineOptions) -> AsyncIterator[Ground]:
         os.makedirs(options.run_folder, mode=0o700, exist_ok=True)
         zygote = await Zygote.start(options.run_folder)
         stack.push_async_callback(zygote.close)
-        yield Ground(pool=pool, zygote=zygote, **_folders(options))
+        yield _ground(options, pool, zygote)
 
 
 def door(ground: Ground, address: str) -> Door:
@@ -89,7 +90,8 @@ class ContainerdApi:
         from wherry.api.containerd.tasking import Tasking
 
         async with AsyncExitStack() as undo:
-            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.run_folder, ground.pool, ground.zygote)
+            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.run_folder, ground.pool, ground.zygote,
+                                          ground.engine)
             undo.callback(rooms.close)
             tasking = await Tasking.open(ground.run_folder, address, ground.zygote, rooms.exchange)
             undo.push_async_callback(tasking.close)
@@ -108,5 +110,6 @@ class ContainerdApi:
         self._rooms.close()
 
 
-def _folders(options: EngineOptions) -> dict[str, str]:
-    return {"data_folder": f"{options.data_root}/containerd", "run_folder": f"{options.run_folder}/containerd"}
+def _ground(options: EngineOptions, pool: Pool, zygote: Zygote, engine: Engine | None = None) -> Ground:
+    return Ground(pool=pool, zygote=zygote, engine=engine, data_folder=f"{options.data_root}/containerd",
+                  run_folder=f"{options.run_folder}/containerd")

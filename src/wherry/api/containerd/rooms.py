@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from wherry.api.containerd import moby
 from wherry.api.containerd.collecting import Collector
 from wherry.api.containerd.exchange import Exchange
 from wherry.api.containerd.streaming import Streams
@@ -19,6 +20,7 @@ from wherry.store.snapshots.overlayfs import OverlayLayout
 from wherry.store.snapshots.snapshotter import Snapshotter
 
 if TYPE_CHECKING:
+    from wherry.engine.compose import Engine
     from wherry.engine.pool import Pool
     from wherry.shim.client import Zygote
     from wherry.store.snapshots.layout import Layout
@@ -30,10 +32,11 @@ _SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, 
 class Rooms:
     """The rooms by name; it does nothing itself but open and close them."""
 
-    def __init__(self, folder: str, run_folder: str, pool: Pool, zygote: Zygote) -> None:
+    def __init__(self, folder: str, run_folder: str, pool: Pool, zygote: Zygote, engine: Engine | None) -> None:
         """Opens what lies in `folder`, makes what is missing, and removes what a crash left half made.
 
-        What need not outlive the machine's next start lies in `run_folder`. `zygote` starts shims.
+        What need not outlive the machine's next start lies in `run_folder`. `zygote` starts shims. `engine`
+        is what serves Docker's API in the same daemon: its containers are seen in the namespace `moby`.
 
         Raises Unsupported for a later version's database, OSError.
         """
@@ -45,7 +48,8 @@ class Rooms:
         self.exchange = Exchange()
         self.database = Database(f"{folder}/metadata.db", *_SCHEMAS)
         self.namespaces = namespaces.Namespaces(self.database)
-        self.containers = containers.Containers(self.database)
+        self.containers = containers.Containers(self.database) if engine is None else moby.Containers(self.database, engine)
+        self.docker = None if engine is None else moby.Tasks(engine)
         self.images = images.Images(self.database)
         self.leases = leases.Leases(self.database)
         self.sandboxes = sandboxes.Sandboxes(self.database)

@@ -57,7 +57,7 @@ def services(rooms: Rooms, tasks: Manager) -> list[Service]:
         _service(sandbox_pb2, "Store", SandboxStore(rooms.pool, rooms.sandboxes)),
         _service(snapshots_pb2, "Snapshots", Snapshots(rooms.pool, rooms.snapshotters, rooms.exchange, rooms.collector)),
         _service(streaming_pb2, "Streaming", Streaming(rooms.streams)),
-        _service(tasks_pb2, "Tasks", Tasks(rooms.pool, rooms.containers, tasks)),
+        _service(tasks_pb2, "Tasks", Tasks(rooms.pool, rooms.containers, tasks, rooms.docker)),
         _service(version_pb2, "Version", Version()),
     ]
     names = sorted(["Introspection", *(one.description.name for one in offered)])

@@ -15,12 +15,14 @@ from wherry.proto import task_pb2 as types
 from wherry.proto import types_pb2
 from wherry.proto.services import tasks_pb2 as api
 from wherry.store.metadata.filters import parse_all
+from wherry.tasks.manager import Task as OwnTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
     from wherry.api.containerd.call import Call
+    from wherry.api.containerd.moby import Tasks as DockerTasks
     from wherry.engine.pool import Pool
     from wherry.store.metadata.containers import Container, Containers
     from wherry.store.metadata.filters import Fields
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 class Tasks:
     """`ctr tasks`."""
 
-    def __init__(self, pool: Pool, containers: Containers, tasks: Manager) -> None:
+    def __init__(self, pool: Pool, containers: Containers, tasks: Manager, docker: DockerTasks | None) -> None:
+        """`docker`: the tasks of Docker's API, where this daemon serves that as well."""
         self._pool = pool
+        self._docker = docker
         self._containers = containers
         self._tasks = tasks
 
@@ -64,7 +68,9 @@ class Tasks:
 
     async def delete(self, request: api.DeleteTaskRequest, call: Call) -> api.DeleteResponse:
         """Removes what has ended."""
-        await self._task(call, request.container_id)
+        task = await self._task(call, request.container_id)
+        if not isinstance(task, OwnTask):
+            await task.call("Delete")
         return api.DeleteResponse(**_ended(await self._tasks.delete(call.namespace, request.container_id)))
 
     async def delete_process(self, request: api.DeleteProcessRequest, call: Call) -> api.DeleteResponse:
@@ -80,7 +86,7 @@ class Tasks:
     async def list(self, _request: api.ListTasksRequest, call: Call) -> api.ListTasksResponse:
         """All of the namespace; containerd's filter here has no effect."""
         found = []
-        for task in self._tasks.all(call.namespace):
+        for task in self._all(call.namespace):
             try:
                 found.append(await _process(task, ""))
             except (NotFound, Unavailable):
@@ -144,7 +150,7 @@ class Tasks:
     async def metrics(self, request: api.MetricsRequest, call: Call) -> api.MetricsResponse:
         """What those that a filter lets through use."""
         wanted, found = parse_all(request.filters), []
-        for task in self._tasks.all(call.namespace):
+        for task in self._all(call.namespace):
             if not wanted(_metric_fields(task.id, call.namespace)):
                 continue
             try:
@@ -161,11 +167,17 @@ class Tasks:
 
     # Below: what all of them need
 
+    def _all(self, namespace: str) -> tuple[Task, ...]:
+        return (*self._tasks.all(namespace), *(self._docker.all(namespace) if self._docker is not None else ()))
+
     async def _container(self, call: Call, container_id: str) -> Container:
         return await self._pool.run(self._containers.get, call.namespace, container_id)
 
     async def _task(self, call: Call, container_id: str) -> Task:
         """The task of a container. Raises NotFound for either."""
+        docker = self._docker.find(call.namespace, container_id) if self._docker is not None else None
+        if docker is not None:
+            return docker
         try:
             return self._tasks.get(call.namespace, container_id)
         except NotFound:

@@ -3,7 +3,8 @@
     created ──start──► running ◄──pause, resume──► paused
        └──────kill──────► stopped ◄──ends───┘        a stopped one stays until `delete`
 
-An exec is first added, then started, and has the same states. Nothing here waits: the loop tells of ends.
+An exec is first added, then started, and has the same states. Nothing here waits: the loop tells of ends. What does not fit a
+state is an error without a class, as with containerd's shim.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Task:
     def start(self) -> None:
         """Lets the program run."""
         if self.init.status != messages.CREATED:
-            raise Conflict(f"cannot start a {self.init.word} process")
+            raise WherryError(f"cannot start a {self.init.word} process")
         try:
             self._driver.start()
         except BaseException:
@@ -115,18 +116,18 @@ class Task:
     def add_exec(self, process: Process) -> None:
         """Keeps a further process that is to be started."""
         if self.init.status == messages.STOPPED:
-            raise Conflict("cannot exec in a stopped state")
+            raise WherryError("cannot exec in a stopped state")
         if self.init.status == messages.PAUSED:
-            raise Conflict("cannot exec in a paused state")
+            raise WherryError("cannot exec in a paused state")
         self.execs[process.exec_id] = process
 
     def start_exec(self, exec_id: str) -> Process:
         """Starts it."""
         process = self.process(exec_id)
         if process.status != messages.CREATED or process.pid:
-            raise Conflict(f"cannot start a {process.word} process")
+            raise WherryError(f"cannot start a {process.word} process")
         if self.init.status != messages.RUNNING:
-            raise Conflict(f"cannot exec in a {self.init.word} state")
+            raise WherryError(f"cannot exec in a {self.init.word} state")
         assert process.spec is not None
         wanted = ExecRequest(exec_id=exec_id, process=dict(process.spec), terminal=process.streams.terminal)
         try:
@@ -160,27 +161,27 @@ class Task:
     def pause(self) -> None:
         """Freezes it."""
         if self.init.status != messages.RUNNING:
-            raise Conflict(f"cannot pause a {self.init.word} container")
+            raise WherryError(f"cannot pause a {self.init.word} container")
         self._driver.pause()
         self.init.status = messages.PAUSED
 
     def resume(self) -> None:
         """Thaws it."""
         if self.init.status != messages.PAUSED:
-            raise Conflict(f"cannot resume a {self.init.word} process")
+            raise WherryError(f"cannot resume a {self.init.word} process")
         self._driver.resume()
         self.init.status = messages.RUNNING
 
     def update(self, resources: Mapping[str, Any]) -> None:
         """Changes its limits."""
         if self.init.status == messages.STOPPED:
-            raise Conflict("cannot update a stopped container")
+            raise WherryError("cannot update a stopped container")
         self._driver.update(resources)
 
     def delete(self) -> None:
         """Removes what is left of it: mounts, cgroups, state."""
         if self.init.status not in (messages.STOPPED, messages.CREATED):
-            raise Conflict(f"cannot delete a {self.init.word} process")
+            raise WherryError(f"cannot delete a {self.init.word} process")
         if self.init.status == messages.CREATED:
             self._end_unstarted(self.init)
         for process in (*self.execs.values(), self.init):
@@ -197,7 +198,7 @@ class Task:
         """Forgets a further process that has ended, or was never started."""
         process = self.process(exec_id)
         if process.status not in (messages.STOPPED, messages.CREATED):
-            raise Conflict(f"cannot delete a {process.word} process")
+            raise WherryError(f"cannot delete a {process.word} process")
         process.streams.close()
         del self.execs[exec_id]
         return process
