@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from api_pair import PATIENCE_S, Ours
-from real_dockerd import IMAGE, dockerd
+from real_dockerd import IMAGE, dockerd, wait
 from terminal_lab import Terminal
 
 if TYPE_CHECKING:
@@ -127,3 +127,20 @@ def test_containers_outlive_wherryd(daemon: Dockerd, wherry: Ours) -> None:
         until(lambda before=before: len(daemon("logs", name)) > before)  # type: ignore[misc]
     daemon("kill", name)
     assert daemon("wait", name) == "137"
+
+
+def test_containers_outlive_dockerd(daemon: Dockerd, wherry: Ours) -> None:
+    stays = daemon("run", "-d", IMAGE, "sh", "-c", "while :; do echo tick; sleep 0.1; done")
+    ends = daemon("run", "-d", IMAGE, "sh", "-c", "while [ ! -e /stop ]; do sleep 0.05; done; exit 9")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        daemon.process.send_signal(number)
+        daemon.process.wait(PATIENCE_S)
+        assert tasks(wherry)[stays] == "RUNNING"
+        if number == signal.SIGKILL:
+            wherry.ctr("task", "exec", "--exec-id", "stop", ends, "touch", "/stop", namespace=MOBY)
+            until(lambda: tasks(wherry)[ends] == "STOPPED")
+        daemon.start()
+        wait(daemon)
+        assert daemon("exec", stays, "echo", "here") == "here"
+    assert daemon("wait", ends) == "9"
+    assert daemon("inspect", "-f", "{{.State.Status}}", stays) == "running"

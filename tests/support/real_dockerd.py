@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from busybox_image import archive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 START_S = 60.0
 IMAGE = "busybox:latest"
@@ -22,11 +22,17 @@ IMAGE = "busybox:latest"
 class Dockerd:
     """A running dockerd with the busybox image."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
         self.socket = f"unix://{folder}/docker.sock"
-        self.process = process
         self.log = folder / "log"
+        self._arguments = ["dockerd", "-H", self.socket, "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", *arguments]
+        self.start()
         self.client = shutil.which("docker", path="/usr/bin") or shutil.which("docker") or "docker"
+
+    def start(self) -> None:
+        """Starts it (again)."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self._arguments, stdout=log, stderr=log)
 
     def __call__(self, *words: str, fails: bool = False, data: bytes | None = None) -> str:
         """Runs the docker command line; what it printed (both outputs)."""
@@ -44,24 +50,25 @@ def dockerd(*flags: str) -> Iterator[Dockerd]:
     """Starts it on the real disk (overlay), waits until it answers, loads the image; removes everything at the end."""
     with tempfile.TemporaryDirectory(prefix="wherry-peer-", dir="/var/tmp") as name, tempfile.TemporaryDirectory(dir="/run") as run:
         folder = Path(run)
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(["dockerd", "-H", f"unix://{folder}/docker.sock", "--data-root", name, "--exec-root",
-                                        f"{folder}/exec", "--pidfile", f"{folder}/pid", *flags], stdout=log, stderr=log)
-        daemon = Dockerd(folder, process)
+        daemon = Dockerd(folder, ("--data-root", name, *flags))
         try:
-            _wait(daemon)
+            wait(daemon)
             daemon("load", data=archive(IMAGE))
             yield daemon
             for container in daemon("ps", "-aq").split():
                 daemon("rm", "-f", container)
         finally:
-            process.terminate()
-            process.wait(START_S)
-            # A container on the host's network leaves this mounted, and the folder could not be removed.
-            subprocess.run(["umount", f"{folder}/exec/netns/default"], capture_output=True, check=False)
+            daemon.process.terminate()
+            daemon.process.wait(START_S)
+            # A container on the host's network, or a dockerd that was killed, leaves mounts: the folders could not be removed.
+            for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+                if (target := line.split()[4]).startswith((f"{name}/", f"{folder}/")) or target == name:
+                    subprocess.run(["umount", "-l", target], check=False)
 
 
-def _wait(daemon: Dockerd) -> None:
+
+def wait(daemon: Dockerd) -> None:
+    """Until it answers."""
     deadline = time.monotonic() + START_S
     while subprocess.run([daemon.client, "-H", daemon.socket, "version"], capture_output=True).returncode:
         assert daemon.process.poll() is None, daemon.log.read_text()
