@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.cli.client import escape
 from wherry.cli.command import UNLIMITED, Command, CommandFailed, Flag, Invocation
 from wherry.cli.create.body import restart_policy
-from wherry.cli.create.flags import LIMITS
+from wherry.cli.create.flags import KERNEL_MEMORY, LIMITS
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False
@@ -42,6 +42,8 @@ def update(call: Invocation) -> int:
     )
     if not options.given("pids-limit"):
         del body["PidsLimit"]
+    if options.number("kernel-memory") and not call.client.at_least("1.42"):  # what a newer daemon has given up
+        body["KernelMemory"] = options.number("kernel-memory")
     failed: list[str] = []
     warnings: list[str] = []
     for name in call.arguments:
@@ -59,5 +61,5 @@ def update(call: Invocation) -> int:
     return 0
 
 
-FLAGS = (*LIMITS, Flag(name="restart", kind="string", help="When to start it again after it ended"))
+FLAGS = (*LIMITS, KERNEL_MEMORY, Flag(name="restart", kind="string", help="When to start it again after it ended"))
 UPDATE = Command(usage="[OPTIONS] CONTAINER [CONTAINER...]", action=update, least=1, most=UNLIMITED, flags=FLAGS)

@@ -37,6 +37,8 @@ def client_part(call: Invocation) -> dict[str, Any]:
 
 def show_version(call: Invocation) -> int:
     """Prints both versions; exit code 1 when no daemon answers."""
+    if call.options.given("kubeconfig"):
+        raise CommandFailed("the option --kubeconfig is not supported: wherry does not ask Kubernetes")
     template = call.options.text("format")
     client = client_part(call)
     server, failure = None, None
@@ -156,5 +158,6 @@ VERSION = Command(
             kind="string",
             help="Print by a template of your own:\n'json':             as JSON\n'TEMPLATE':         by this Go template",
         ),
+        Flag(name="kubeconfig", kind="string", help="Kubernetes config file", hidden=True),
     ),
 )

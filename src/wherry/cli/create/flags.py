@@ -30,6 +30,8 @@ HEALTH = (
     Flag(name="no-healthcheck", help="Run no check, also none that the image brings"),
 )
 
+KERNEL_MEMORY = Flag(name="kernel-memory", kind="bytes", help="Limit of kernel memory (kernels know it no more)", hidden=True)
+
 LIMITS = (
     Flag(name="blkio-weight", kind="uint16", help="Weight of block I/O, 10 to 1000; 0 for none"),
     Flag(name="cpu-period", kind="int", help="Period of the CPU quota, in microseconds"),
@@ -108,7 +110,7 @@ MACHINE = (
         hidden=True,
     ),
     Flag(name="isolation", kind="string", help="How containers are kept apart (Windows has a choice)"),
-    Flag(name="kernel-memory", kind="bytes", help="Limit of kernel memory (kernels know it no more)", hidden=True),
+    KERNEL_MEMORY,
     Flag(name="memory-swappiness", kind="int", default=-1, help="How readily memory is swapped (0 to 100)"),
     Flag(name="oom-kill-disable", help="Wait instead of being killed when memory runs out"),
     Flag(name="oom-score-adj", kind="int", help="How willingly the host kills it (-1000 to 1000)"),
