@@ -25,6 +25,8 @@ from wherry.api.docker import absent
 from wherry.api.docker.api import router
 from wherry.build.instructions import _FLAGS, _MAKERS, _NEEDS_BUILDKIT
 from wherry.cli import index
+from wherry.ctr import main as ctr
+from wherry.ctr.index import TREE as CTR_TREE
 from wherry.daemon.flags import REFUSED_KEYS, SETTINGS
 from wherry.engine.model import ContainerConfig, HostConfig
 from wherry.network.proxy.single import FLAGS as PROXY_FLAGS
@@ -65,7 +67,7 @@ def page() -> str:
     """The whole page."""
     known = data()
     sections = (("Engine API", _api), ("Fields of a container", _fields), ("The command line", _commands), ("wherryd", _daemon),
-                ("containerd's API", _containerd), ("wherry-runc", _runtime), ("wherry-proxy", _proxy), ("Dockerfile", _dockerfile))
+                ("containerd's API", _containerd), ("wherry-ctr", _ctr), ("wherry-runc", _runtime), ("wherry-proxy", _proxy), ("Dockerfile", _dockerfile))
     links = " · ".join(f"[{title}](#{title.lower().replace(' ', '-').replace(chr(39), '')})" for title, _ in sections)
     return INTRODUCTION + links + "\n" + "".join(f"\n## {title}\n\n{make(known)}" for title, make in sections)
 
@@ -171,6 +173,17 @@ def _containerd(known: dict[str, Any]) -> str:
                     rows.append((f"`{service.full_name}`", _code(found), status, note, _link(facts["tests"].get(name, facts["test"]))))
     return ("`wherryd`'s gRPC socket; also `grpc.health.v1.Health` (`Check`). Calls are compared with containerd 1.6.20: codes, texts, answers.\n\n"
             + _table(("service", "methods", "", "note", "test"), rows))
+
+
+def _ctr(known: dict[str, Any]) -> str:
+    facts, usual = known["ctr"], known["tests"]["ctr"]
+    rows: list[tuple[str, ...]] = [("(every command)", _flag_names((*ctr.GLOBAL_FLAGS, ctr.VERSION_FLAG)), DONE, "", _link(usual))]
+    for group, names, place, _ in CTR_TREE:
+        name = f"{group} {names[0]}".strip()
+        flags = ctr.load(place).flags if place else ctr.GROUP_FLAGS.get(name, ())
+        if place or flags:
+            rows.append((f"`{name}`", _flag_names(flags), DONE, facts["notes"].get(name, ""), _link(facts["tests"].get(name, usual))))
+    return _table(("command", "flags", "", "note", "test"), rows)
 
 
 def _runtime(known: dict[str, Any]) -> str:

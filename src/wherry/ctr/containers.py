@@ -38,11 +38,19 @@ def load(client: Client, name: str) -> Any:
     return client.containers.Get(id=name).container
 
 
+def task_of(client: Client, name: str) -> Any:
+    """The init process of a container's task. Raises NotFound where it has none."""
+    try:
+        return client.tasks.Get(container_id=name).process
+    except errors.NotFound as problem:
+        raise errors.NotFound(f"no running task found: {problem.message}") from None
+
+
 def delete(client: Client, name: str, *, with_snapshot: bool) -> None:
     """Deletes a record, and the container's snapshot. Raises NotFound, Conflict while there is a task."""
     record = load(client, name)
     try:
-        task = client.tasks.Get(container_id=name).process
+        task = task_of(client, name)
     except errors.NotFound:
         task = None
     if task is not None:

@@ -226,7 +226,7 @@ def _rights(options: Options, spec: dict[str, Any]) -> None:
     if options.given("gpus"):
         raise errors.Unsupported("--gpus is not supported")
     if options.given("allow-new-privs"):
-        spec["process"]["noNewPrivileges"] = False
+        spec["process"].pop("noNewPrivileges", None)
 
 
 def _limits(options: Options, spec: dict[str, Any], *, running: bool) -> None:

@@ -14,7 +14,7 @@ from wherry.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import IO, Any
 
     from wherry.ctr.blobs import Blobs
@@ -42,7 +42,7 @@ def write_archive(blobs: Blobs, file: IO[bytes], images: Sequence[tuple[str, Des
         blobs.info(one.digest)
     entries = tuple(target.replace(annotations=dict(sorted({**target.annotations, **names.as_annotations(name)}.items())))
                     for name, target in images)
-    documents = {"index.json": (_index(entries), 0o644), "oci-layout": (LAYOUT, 0o444)}
+    documents = {"index.json": (manifests.index_json(Index(manifests=entries)), 0o644), "oci-layout": (LAYOUT, 0o444)}
     if choice.docker_manifest and (listed := _docker(blobs, images, choice)):
         documents["manifest.json"] = (json.dumps(listed, separators=(",", ":")).encode(), 0o644)
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
@@ -68,13 +68,6 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.mode = kind, mode
     return info
-
-
-def _index(entries: Iterable[Descriptor]) -> bytes:
-    """index.json; containerd leaves the media type of the index out."""
-    fields = json.loads(Index(manifests=tuple(entries)).to_json())
-    fields.pop("mediaType")
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _parts(blobs: Blobs, target: Descriptor, choice: Choice) -> Iterator[Descriptor]:

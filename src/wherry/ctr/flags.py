@@ -79,11 +79,11 @@ class Options:
             self._values[first] = value
 
     def check_spelling(self) -> None:
-        """Raises UsageError where one flag was given by two of its names."""
+        """Raises TwoForms where one flag was given by two of its names."""
         for first, spelled in self._spelled.items():
             if len(spelled) > 1:
                 one, other = [name for name in self._flags[first].names if name in spelled][:2]
-                raise UsageError(f"Cannot use two forms of the same flag: {other} {one}")
+                raise TwoForms(f"Cannot use two forms of the same flag: {other} {one}")
 
     def _from_environment(self, name: str) -> str:
         variable = self._flags[name].variable
@@ -141,6 +141,10 @@ KINDS: Mapping[str, Callable[[str], Any]] = {
 EMPTY: Mapping[str, Any] = {"bool": False, "string": "", "strings": (), "int": 0, "uint": 0, "float": 0.0, "duration": 0.0}
 
 
+class TwoForms(UsageError):
+    """One flag was given by two of its names."""
+
+
 class MissingFlag(UsageError):
     """A flag that has to be given was not; help is printed before the message."""
 
@@ -194,13 +198,14 @@ def reordered(known: Mapping[str, Flag], words: Sequence[str]) -> list[str]:
     left: list[str] = []
     may_be_value = False
     for at, word in enumerate(words):
-        if word == "--":
-            left += words[at + 1:]
-            break
-        if may_be_value and not word.startswith("-"):
+        is_flag = _is_known(known, word)
+        if may_be_value and not is_flag:
             may_be_value = False
             moved.append(word)
-        elif _is_known(known, word):
+        elif word == "--":
+            left += words[at + 1:]
+            break
+        elif is_flag:
             moved.append(word)
             may_be_value = "=" not in word
         else:

@@ -10,7 +10,7 @@ import sys
 
 from wherry.console.streams import Streams
 from wherry.ctr.command import CommandFailed, Flag, Invocation, UsageError
-from wherry.ctr.flags import HELP, HelpWanted, MissingFlag, Options, parse
+from wherry.ctr.flags import HELP, HelpWanted, MissingFlag, Options, TwoForms, parse
 from wherry.ctr.index import find
 from wherry.errors import WherryError
 
@@ -64,7 +64,7 @@ def run(argv: Sequence[str], streams: Streams, environment: dict[str, str], prog
         streams.out(_root_help(program))
         return 0
     except UsageError as wrong:
-        streams.out(f"Incorrect Usage. {wrong.message}\n\n{_root_help(program)}")
+        streams.out(f"{_complaint(wrong)}\n\n{_root_help(program)}")
         streams.error_line(f"{program}: {wrong.message}")
         return 1
     if options.on("version"):
@@ -105,7 +105,7 @@ class _Walk:
             self._streams.out(self._group_help(name, inner, line))
             return 0
         except UsageError as wrong:
-            self._streams.out(f"Incorrect Usage. {wrong.message}\n\n{self._group_help(name, inner, line)}")
+            self._streams.out(f"{_complaint(wrong)}\n\n{self._group_help(name, inner, line)}")
             return self._failed(wrong.message)
         return self.walk(name, inner, line, options, rest)
 
@@ -180,6 +180,11 @@ class _Walk:
         from wherry.ctr.help import group_help
 
         return group_help(name, group, line, GROUP_FLAGS.get(group, ()))
+
+
+def _complaint(wrong: UsageError) -> str:
+    """What stands before the help of the program or a group."""
+    return wrong.message if isinstance(wrong, TwoForms) else f"Incorrect Usage. {wrong.message}"
 
 
 def load(place: str) -> Command:

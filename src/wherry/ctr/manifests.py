@@ -38,6 +38,15 @@ def to_message(descriptor: Descriptor) -> dict[str, Any]:
             "annotations": dict(descriptor.annotations)}
 
 
+def index_json(index: Index) -> bytes:
+    """An index as containerd writes it: without its own media type."""
+    import json
+
+    fields = json.loads(index.to_json())
+    fields.pop("mediaType")
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def children(read: Read, descriptor: Descriptor) -> tuple[Descriptor, ...]:
     """What a descriptor's content points to: an index's manifests, a manifest's configuration and layers."""
     if descriptor.media_type in oci.INDEXES:
@@ -88,10 +97,12 @@ def platforms(read: Read, target: Descriptor) -> tuple[str, ...]:
     """The platforms that an image is for, each once, in order. What is not here is passed over."""
     found = set()
     for descriptor in walk(read, target, skip_missing=True):
-        if descriptor.media_type in oci.MANIFESTS:
-            platform = descriptor.platform
+        platform = descriptor.platform
+        if platform is not None:
+            found.add(str(normalize(platform)))
+        elif descriptor.media_type in oci.MANIFESTS:
             try:
-                platform = platform or ImageConfig.from_json(read(Manifest.from_json(read(descriptor)).config)).platform
+                platform = ImageConfig.from_json(read(Manifest.from_json(read(descriptor)).config)).platform
             except errors.NotFound:
                 continue
             found.add(str(normalize(platform)))
@@ -126,9 +137,17 @@ def walk(read: Read, target: Descriptor, *, wanted: Platform | None = None, skip
 def size(read: Read, target: Descriptor, platform: Platform | None = None) -> int:
     """The bytes of all that one platform's image needs, index and manifest with it."""
     wanted = platform or host_platform()
-    found = find(read, target, wanted)
-    total = {one.digest: one.size for one in (target, found.descriptor, found.manifest.config, *found.manifest.layers)}
-    return sum(total.values())
+    chosen: tuple[Descriptor, ...]
+    if target.media_type in oci.INDEXES and not _has_manifests(read, target):
+        chosen = tuple(walk(read, target, wanted=wanted))  # no image, but something that is kept as one: a checkpoint
+    else:
+        found = find(read, target, wanted)
+        chosen = (target, found.descriptor, found.manifest.config, *found.manifest.layers)
+    return sum({one.digest: one.size for one in chosen}.values())
+
+
+def _has_manifests(read: Read, target: Descriptor) -> bool:
+    return any(one.media_type in oci.MANIFESTS | oci.INDEXES for one in Index.from_json(read(target)).manifests)
 
 
 def config(read: Read, target: Descriptor, platform: Platform | None = None) -> ImageConfig:

@@ -84,7 +84,7 @@ def delete(call: Invocation) -> None:
 def _delete(client: Client, name: str, *, with_snapshot: bool) -> None:
     containers.load(client, name)
     try:
-        task = client.tasks.Get(container_id=name).process
+        task = containers.task_of(client, name)
     except errors.NotFound:
         task = None
     if task is not None:

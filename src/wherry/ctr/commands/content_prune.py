@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.ctr import log
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import Command, Flag
-from wherry.ctr.lease import held
+from wherry.ctr.lease import create_lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def references(call: Invocation) -> None:
         if cleared and not dry:
             blobs.set_labels(info.digest, cleared)
     if not dry and not call.options.on("async"):
-        with held(client):
-            pass  # a lease that ends in step with the collection ends it for all
+        # the end of a lease can be told to wait for the collection
+        client.leases.Delete(id=create_lease(client, "", 0), sync=True)
 
 
 def _is_layer(key: str) -> bool:

@@ -104,7 +104,7 @@ An OCI layout may tell of an image's tag alone. Such a tag is put behind --base-
 """
 IMPORT = Command(usage="[flags] <in>", action=import_, description=_IMPORT, flags=(
     Flag(names=("base-name",), kind="string", help="repository for images without one; only images of it are named then"),
-    Flag(names=("digests",), help="name images by their digests too"),
+    Flag(names=("digests",), help="name images by their digests too (default: false)"),
     Flag(names=("skip-digest-for-named",), help="with --digests: not those that have a name in the archive"),
     Flag(names=("index-name",), kind="string", help="keep the archive's index as an image of this name"),
     Flag(names=("all-platforms",), help="take the content of all platforms"),

@@ -22,7 +22,7 @@ def metrics(call: Invocation) -> None:
     if form not in ("table", "json"):
         raise CommandFailed("format must be table or json")
     containers.load(client, name)
-    client.tasks.Get(container_id=name)
+    containers.task_of(client, name)
     found = client.tasks.Metrics(filters=[f"id=={name}"]).metrics
     if not found or not found[0].data.type_url:
         raise CommandFailed("no metrics received")

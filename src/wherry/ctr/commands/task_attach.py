@@ -21,7 +21,7 @@ def attach(call: Invocation) -> int:
     spec = containers.spec_of(containers.load(client, name))
     terminal = bool((spec.get("process") or {}).get("terminal"))
     with task.raw_terminal(call.streams, wanted=terminal):
-        found = client.tasks.Get(container_id=name).process
+        found = containers.task_of(client, name)
         stdio = Stdio(stdin=found.stdin, stdout=found.stdout, stderr=found.stderr, terminal=terminal)
         session = Session(client, call.streams, name, stdio)
         try:

@@ -26,7 +26,7 @@ def exec_(call: Invocation) -> int:
     if not name:
         raise CommandFailed("container id must be provided")
     record = containers.load(client, name)
-    client.tasks.Get(container_id=name)
+    containers.task_of(client, name)
     process, exec_id = _process(call, record), options.text("exec-id")
     with task.raw_terminal(call.streams, wanted=options.on("tty")):
         stdio = _streams(call)

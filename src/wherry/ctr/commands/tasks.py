@@ -36,7 +36,7 @@ def _task(call: Invocation) -> str:
     if not name:
         raise CommandFailed("container id must be provided")
     containers.load(call.client, name)
-    call.client.tasks.Get(container_id=name)
+    containers.task_of(call.client, name)
     return name
 
 
@@ -71,12 +71,12 @@ def kill(call: Invocation) -> None:
     if options.given("signal"):
         found = signal_number(options.text("signal"))
         if found is None:
-            raise CommandFailed(f'unknown signal "{options.text("signal")}"')
+            raise CommandFailed(f"invalid signal: {options.text('signal')}")
         number = found
     record = containers.load(client, name)
     if not options.given("signal"):
         number = signal_number(record.labels.get(STOP_SIGNAL_LABEL, "")) or SIGTERM
-    client.tasks.Get(container_id=name)
+    containers.task_of(client, name)
     client.tasks.Kill(container_id=name, exec_id=options.text("exec-id"), signal=number, all=options.on("all"))
 
 
@@ -96,15 +96,13 @@ def delete(call: Invocation) -> int:
     With one argument the exit code is the process's own.
     """
     client, options = call.client, call.options
-    if not call.arguments:
-        raise CommandFailed("container id must be provided")
     if exec_id := options.text("exec-id"):
         return _delete_process(call, exec_id)
     failure: errors.WherryError | None = None
     for name in call.arguments:
         try:
             containers.load(client, name)
-            client.tasks.Get(container_id=name)
+            containers.task_of(client, name)
         except errors.WherryError as problem:
             failure = failure or problem
             log.write("error", f"failed to load task from {name}", error=problem.message)
@@ -124,7 +122,7 @@ def delete(call: Invocation) -> int:
 
 def _delete(client: Client, name: str, *, force: bool) -> int:
     """Deletes a task, after killing it where that is asked for; the exit status."""
-    status = client.tasks.Get(container_id=name).process.status
+    status = containers.task_of(client, name).status
     if force and STATUSES[status] not in ("STOPPED", "CREATED"):
         _kill_and_wait(client, name)
     elif STATUSES[status] not in ("STOPPED", "CREATED", "UNKNOWN"):
@@ -143,8 +141,11 @@ def _kill_and_wait(client: Client, name: str, exec_id: str = "") -> None:
 def _delete_process(call: Invocation, exec_id: str) -> int:
     client, name = call.client, call.argument(0)
     containers.load(client, name)
-    client.tasks.Get(container_id=name)
-    found = client.tasks.Get(container_id=name, exec_id=exec_id).process
+    containers.task_of(client, name)
+    try:
+        found = client.tasks.Get(container_id=name, exec_id=exec_id).process
+    except errors.NotFound as problem:
+        raise errors.NotFound(f"no running process found: {problem.message}") from None
     if call.options.on("force") and STATUSES[found.status] == "RUNNING":
         _kill_and_wait(client, name, exec_id)
     elif STATUSES[found.status] in ("RUNNING", "PAUSED", "PAUSING"):
