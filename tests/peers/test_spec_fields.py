@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,3 +138,23 @@ def test_exec_begins_with_what_the_container_was_created_with(bundle: Path) -> N
             assert runtime != WHERRY or text.split()[1:] == ["77", "0027", "/tmp"]
         finally:
             assert call(runtime, bundle, "delete", "--force", "fields")[0] == 0
+
+
+def test_network_devices_of_the_host(bundle: Path) -> None:
+    """runtime-spec 1.3; neither runc 1.1.5 nor crun 1.8.1 knows the field."""
+    (bundle / "rootfs/bin/ip").unlink(missing_ok=True)
+    (bundle / "rootfs/bin/ip").symlink_to("busybox")
+    subprocess.run(["ip", "link", "add", "wdev0", "type", "veth", "peer", "name", "wdev1"], check=True)
+    subprocess.run(["ip", "address", "add", "10.98.7.6/24", "dev", "wdev0"], check=True)
+    code, text = run(bundle, WHERRY, "sh", "-c", "ip -o link; ip -o -4 address show dev inside", netDevices={"wdev0": {"name": "inside"}, "wdev1": {}})
+    assert code == 0, text
+    assert "10.98.7.6/24" in text
+    for name in ("inside", "wdev1"):
+        assert re.search(rf" {name}[@:].*<[A-Z,]*\bUP\b", text), text
+    assert subprocess.run(["ip", "link", "show", "wdev0"], capture_output=True, check=False).returncode != 0
+    for devices, reason in (({"wnone": {}}, "network device 'wnone' not found"), ({"a/b": {}}, "invalid network device name 'a/b'"),
+                            ({"lo": {}}, "there is a network device 'lo' in the container already")):
+        code, text = run(bundle, WHERRY, "true", netDevices=devices)
+        assert code == 1
+        assert reason in text
+    assert call(WHERRY, bundle, "list", "-q") == (0, "")

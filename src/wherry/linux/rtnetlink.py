@@ -197,8 +197,12 @@ def link_set(
     master: int | None = None,
     name: str = "",
     link_local: bool = True,
+    namespace_fd: int = -1,
 ) -> Request:
-    """Changes an existing link, named by index or name. `link_local` False: no IPv6 address by itself when it goes up."""
+    """Changes an existing link, named by index or name. `link_local` False: no IPv6 address by itself when it goes up.
+
+    `namespace_fd` ≥ 0: it goes to that network namespace.
+    """
     flags = 0 if up is None else (IFF_UP if up else 0)
     body = _link(index=link if isinstance(link, int) else 0, flags=flags, change=0 if up is None else IFF_UP)
     if isinstance(link, str):
@@ -209,6 +213,7 @@ def link_set(
     body += attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
     body += u32(IFLA_MTU, mtu) if mtu else b""
     body += u32(IFLA_MASTER, master) if master is not None else b""
+    body += u32(IFLA_NET_NS_FD, namespace_fd) if namespace_fd >= 0 else b""
     if not link_local:
         body += nested(IFLA_AF_SPEC, nested(AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE)))
     what = "" if up is None else (" up" if up else " down")

@@ -221,6 +221,7 @@ class Linux(Record):
     personality_flags: tuple[str, ...] = ()
     memory_policy: MemoryPolicy | None = None
     time_offsets: tuple[tuple[str, int, int], ...] = ()
+    net_devices: Mapping[str, str] = {}
     unsupported: tuple[str, ...] = ()
 
     def namespace(self, kind: str) -> Namespace | None:
@@ -425,7 +426,7 @@ def _hooks(section: _Section | None) -> Hooks:
 
 
 # Fields of «linux» that mean something to a container and that this runtime does not do yet.
-_NOT_DONE = ("intelRdt", "netDevices")
+_NOT_DONE = ("intelRdt",)
 
 
 # The fields of «linux.resources» by section and by the getter that knows their type.
@@ -491,8 +492,20 @@ def _linux(section: _Section | None) -> Linux:
         memory_policy=MemoryPolicy(
             mode=policy.text("mode"), nodes=policy.text("nodes"), flags=policy.texts("flags")) if policy else None,
         time_offsets=_time_offsets(offsets) if offsets else (),
+        net_devices=_net_devices(section.section("netDevices")),
         unsupported=tuple(f"linux.{name}" for name in _NOT_DONE if section.document.get(name)),
     )
+
+
+def _net_devices(section: _Section | None) -> Mapping[str, str]:
+    """The name in the container by the name on the host."""
+    if section is None:
+        return {}
+    found = {}
+    for name in section.document:
+        given = section.section(name)
+        found[name] = (given.text("name") if given else "") or name
+    return found
 
 
 def _time_offsets(section: _Section) -> tuple[tuple[str, int, int], ...]:

@@ -278,6 +278,10 @@ def _settle(init: Init, config: Config, plan: InitPlan) -> None:
         channel.tell_init(init.channel, channel.MAPPED)
     if plan.new & namespace.CLONE_NEWNET:
         init.rtnetlink = channel.expect(init.channel, channel.NETWORK, "the init ended before its network was made")[0]
+        if config.linux.net_devices:
+            from wherry.runtime import netdevices
+
+            netdevices.move(config.linux.net_devices, init.pid, init.rtnetlink)
 
 
 def _run_hooks(config: Config, init: Init, told: State) -> None:

@@ -25,7 +25,7 @@ def check_id(container_id: str) -> None:
 def check_config(config: Config) -> None:
     """Runs all checks. InvalidArgument or Unsupported from the first that objects."""
     for check in (_version, _process, _root, _namespaces, _time_offsets, _hostname,
-                  _user_namespace, _sysctls, _hooks, _unsupported):
+                  _user_namespace, _sysctls, _hooks, _net_devices, _unsupported):
         check(config)
 
 
@@ -144,6 +144,18 @@ def _hooks(config: Config) -> None:
                 raise InvalidArgument(f'hook {name}: path "{hook.path}" must be absolute')
             if hook.timeout is not None and hook.timeout <= 0:
                 raise InvalidArgument(f'hook {name}: timeout of "{hook.path}" must be greater than zero')
+
+
+def _net_devices(config: Config) -> None:
+    devices = config.linux.net_devices
+    network = config.linux.namespace("network")
+    if devices and (network is None or network.path):
+        raise InvalidArgument("unable to move network devices without a private NET namespace")
+    for name in (*devices, *devices.values()):
+        if not name or len(name) > 15 or name in (".", "..") or any(char in "/:" or char.isspace() for char in name):
+            raise InvalidArgument(f"invalid network device name {name!r}")
+    if len(set(devices.values())) < len(devices):
+        raise InvalidArgument("netDevices: two of them would have the same name in the container")
 
 
 def _unsupported(config: Config) -> None:
