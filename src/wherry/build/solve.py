@@ -29,6 +29,7 @@ from wherry.oci.digest import chain_id
 from wherry.oci.platform import host_platform, parse_platform
 from wherry.oci.reference import parse_reference
 from wherry.record import Record
+from wherry.store.timestamps import format_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -295,7 +296,7 @@ class Build:
             stage.advance(image_id, config)
             return
         self._cache_holds = False
-        created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 1_000_000_000:09d}Z"
+        created = format_time(time.time_ns())
         with self._stores.layers.lease() as lease:
             config = stage.image_config(created, command, layer(lease))
             image_id = self._stores.images.create(config.to_json(), parent=stage.image_id)
