@@ -85,7 +85,7 @@ ENDPOINT: dict[str, Row] = {
     "DNSNames": Answered(["lie"], "^(?!.*lie).*place"),
 }
 NETWORK: dict[str, Row] = {
-    "Name": "name", "CheckDuplicate": "name", "Driver": "driver", "Scope": Refused("swarm", "Scope swarm"),
+    "Name": "name", "CheckDuplicate": "name", "Driver": "driver", "Scope": Refused("global", "Scope global"),
     "EnableIPv4": Refused(False, "EnableIPv4 false"), "EnableIPv6": Refused(True, "EnableIPv6"), "IPAM": "every_field_has_a_row",
     "Internal": Seen(True, "ip route; ping -c 1 -W 1 10.99.0.1 2>&1", "^(?!.*default)[^$]*unreachable"),
     "Attachable": "shown", "Labels": "shown", "Ingress": Refused(True, "Ingress"), "ConfigOnly": Refused(True, "ConfigOnly"),
