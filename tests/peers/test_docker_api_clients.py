@@ -153,7 +153,7 @@ def test_sdk_volumes(sdk: Any) -> None:
     assert "data" in [one.name for one in sdk.volumes.list(filters={"dangling": "false"})]
     user.remove()
     assert [one.name for one in sdk.volumes.list(filters={"dangling": "true", "label": "a=b"})] == ["data"]
-    assert sdk.volumes.prune()["VolumesDeleted"] is None  # it has a name
+    assert sdk.volumes.prune()["VolumesDeleted"] == []  # it has a name
     assert "data" in sdk.volumes.prune({"all": "true"})["VolumesDeleted"]
     with pytest.raises(docker.errors.NotFound, match="get data: no such volume"):
         sdk.volumes.get("data")
