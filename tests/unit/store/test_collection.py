@@ -15,10 +15,11 @@ from wherry.store.collection import Collection
 from wherry.store.content import blobs, ingests
 from wherry.store.content.files import ContentFiles
 from wherry.store.metadata import containers, images, leases, namespaces
-from wherry.store.metadata.containers import Container, Packed
+from wherry.store.metadata.containers import Container
 from wherry.store.metadata.database import Database
 from wherry.store.metadata.images import Image, Target
 from wherry.store.metadata.leases import Resource
+from wherry.store.metadata.packed import Packed
 from wherry.store.snapshots import records
 from wherry.store.snapshots.overlayfs import OverlayLayout
 from wherry.store.snapshots.snapshotter import Snapshotter
