@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(name="features", usage="show what this runtime can do", arguments="", minimum=0, maximum=0)
 
-_ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
+_ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP")
 _OPERATORS = ("EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE")
 
 
@@ -33,11 +33,11 @@ def document() -> dict[str, Any]:
     from wherry.linux.seccomp import architecture, compiler
 
     options = {*mountwords.ATTRIBUTES, *("r" + word for word in mountwords.ATTRIBUTES), *mountwords.PROPAGATION,
-               *mountwords.SUPERBLOCK, *mountwords.NOTHING, "bind", "rbind", "tmpcopyup", "idmap", "ridmap"} - {""}
+               *mountwords.SUPERBLOCK, *mountwords.NOTHING, "bind", "rbind", "tmpcopyup", "idmap", "ridmap", "remount"} - {""}
     flags = sorted(compiler.FLAGS)
     return {
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": "1.1.0",
+        "ociVersionMax": "1.3.0",
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": sorted(options),
         "linux": {
