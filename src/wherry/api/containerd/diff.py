@@ -8,7 +8,7 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from wherry.errors import AlreadyExists, Unsupported, WherryError
+from wherry.errors import AlreadyExists, NotFound, Unsupported, WherryError
 from wherry.proto import types_pb2 as types
 from wherry.proto.services import diff_pb2 as api
 from wherry.store.compression import gzip_writer
@@ -52,7 +52,10 @@ class Diff:
         kind = request.diff.media_type
         if kind not in _LAYERS:
             raise WherryError(f"failed to get stream processor for {kind}: no processor for media-type")
-        path = await self._pool.run(self._blobs.path, call.namespace, request.diff.digest)
+        try:
+            path = await self._pool.run(self._blobs.path, call.namespace, request.diff.digest)
+        except NotFound as error:
+            raise NotFound(f"failed to get reader from content store: {error.message}") from None
         applied = await self._pool.run_long(_apply, path, request.diff.digest, mounts_of(request.mounts))
         return api.ApplyResponse(applied=types.Descriptor(media_type=_OCI, digest=applied.digest, size=applied.size_bytes))
 

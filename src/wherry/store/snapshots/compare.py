@@ -101,7 +101,8 @@ def _gone(lower: Root, upper: Root, path: str, ways: _Ways) -> Iterator[bytes]:
         status = _status(lower, f"{path}/{name}".lstrip("/"))
         if status is not None:
             yield from ways.written()
-            yield write_header(whiteout_entry(f"{path}/{WHITEOUT}{name}".lstrip("/"), status))
+            mark = whiteout_entry(f"{path}/{WHITEOUT}{name}".lstrip("/"), status)
+            yield write_header(mark.replace(mode=0))  # as containerd's; Docker gives them 0600
 
 
 def _names(root: Root, path: str) -> Sequence[str]:

@@ -65,6 +65,8 @@ class Snapshotter:
         Raises AlreadyExists (the name), NotFound (the key), Conflict (it is not active).
         """
         with self._records.reading() as records:
+            if records.has(namespace, name):
+                raise AlreadyExists(f"snapshot {quote(name)}: already exists")
             number, _ = records.find(namespace, key)
         usage = self._layout.usage(number)
         self._sync()
@@ -114,6 +116,8 @@ class Snapshotter:
 
     def update(self, namespace: str, key: str, labels: Mapping[str, str], fields: Sequence[str] = ()) -> Info:
         """Changes the labels: all of them, or those that `fields` names (`labels`, `labels.<name>`). Raises NotFound."""
+        if not key:
+            raise InvalidArgument("invalid argument")
         with self._records.writing() as records:
             number, info = records.find(namespace, key)
             kept: Mapping[str, str] = info.labels

@@ -84,7 +84,7 @@ def test_a_part_of_a_wildcard_cannot_be_taken_away():
 @pytest.mark.parametrize("bad", [rule(True, "c", -2, 0, "r"), rule(True, "c", 1, 0, "rx"), rule(True, "c", 1, 0, ""),
                                  rule(True, "z", 1, 0, "r")])
 def test_broken_rules(bad):
-    with pytest.raises(InvalidArgument, match="invalid cgroup device|device rule"):
+    with pytest.raises(InvalidArgument, match=r"invalid cgroup device|device rule"):
         device_set([bad])
 
 
