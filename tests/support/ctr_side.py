@@ -77,7 +77,7 @@ def run_ours(words: tuple[str, ...], data: bytes, environment: dict[str, str]) -
                 os.environ.clear()
                 os.environ.update(environment)
                 os._exit(main(words, OURS))
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the child of a fork must not come back
                 os.write(2, traceback.format_exc().encode())
                 os._exit(99)
         deadline = time.monotonic() + START_S
