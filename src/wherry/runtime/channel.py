@@ -24,12 +24,12 @@ START = b"S"  # to the init
 GO = b"G"  # to a process between caller and container: it is in its cgroups
 PARKED = b"K"  # to the creator: the slot is ready
 TAKE = b"T"  # to a slot: a request and its config; with the init's channel and the program's stdio
-PLANNED = b"L"  # to the creator: what it has to do for this container, see `slot`; nothing but the word: the plan does not fit
+PLANNED = b"Q"  # to the creator: what it has to do for this container, see `slot`; nothing but the word: the plan does not fit
 SOURCES = b"O"  # to a slot: the lock that says «waiting», the mounts that the plan names, and on v2 the cgroup to be cloned into
 PID = b"P"  # a process between creator and init tells the pid, with a pidfd
 HOP_PID = b"p"  # the same from a last hop: eight bytes, little-endian, and no pidfd
 LISTENER = b"L"  # to the creator: the number, in decimal, that a listener of seccomp will have in the process that says so
-TAKEN = b"T"  # to that process: it may go on
+TAKEN = b"t"  # to that process: it may go on
 FAILED = b"F"  # to the creator: exit code and message
 
 

@@ -210,7 +210,7 @@ def _fork(
         group.join(pid)
     trace.step("create", "the init is in its cgroups")
     channel.tell_init(connection, channel.JOINED)
-    kept = b"" if plan.program.seccomp is None else state.filter_content(plan.program.seccomp)
+    kept = b"" if plan.program.seccomp is None else plan.program.seccomp.pack()
     saved = save(request, plan_saved(request, config, bundle, plan), kept, init)
     told = now.replace(pid=pid)
     if config.hooks.prestart or config.hooks.create_runtime:
@@ -412,11 +412,11 @@ def plan_saved(request: CreateRequest, config: Config, bundle: str, plan: InitPl
         joins_pids=any(one.type == "pid" and one.path for one in config.linux.namespaces))
 
 
-def save(request: CreateRequest, planned: state.Saved, filter_content: bytes, init: Init) -> state.Saved:
-    """Writes what was planned; from here on the container exists. `filter_content`: as of `state`, b"" for no filter."""
+def save(request: CreateRequest, planned: state.Saved, packed_filter: bytes, init: Init) -> state.Saved:
+    """Writes what was planned; from here on the container exists. `packed_filter`: b"" for none."""
     saved = planned.replace(pid=init.pid, start_time=init.start_time, created=state.now_text())
-    if filter_content:
-        state.save_filter(request.root, request.id, filter_content)
+    if packed_filter:
+        state.save_filter(request.root, request.id, packed_filter)
     state.save(request.root, saved)
     state.creation_done(request.root, request.id)
     return saved

@@ -120,7 +120,7 @@ def plan_init(
     request: CreateRequest, config: Config, bundle: str, group: Manager, layout: Layout, fds: list[int],
     found: Found | None = None,
 ) -> InitPlan:
-    """Decides everything that the init does. Only the namespaces to join are opened; their descriptors go to `fds`.
+    """Decides everything that the init does. What has to be opened for that (see above) goes to `fds`.
 
     `found` is what `look_up` would find, for those who cannot look.
     """

@@ -16,7 +16,7 @@ from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
 from wherry.oci.runtime import Config, State
 from wherry.record import Record
-from wherry.runtime import channel, create, init, rootfs, state, validate
+from wherry.runtime import channel, create, init, rootfs, validate
 from wherry.runtime.container import CreateRequest
 from wherry.runtime.plan import Found, cgroup_path, load_filter, plan_init
 
@@ -113,7 +113,7 @@ def _serve(message: bytes, begun: Begun, connection: _socket.socket) -> None:
         "oom_score_adj": plan.program.credentials.oom_score_adj,
         "sources": [(plan.rootfs.rootfs, True), *((one.source, one.recursive) for one in binds)],
     }
-    kept = b"" if seccomp is None else state.filter_content(seccomp)
+    kept = b"" if seccomp is None else seccomp.pack()
     channel.tell(connection, channel.PLANNED + jsontext.dumps(work).encode("utf-8", "surrogateescape") + b"\0" + kept)
     now = State(id=request.id, status="created", pid=0, bundle=request.bundle, annotations=config.annotations)
     # The lock that says «waiting» comes first: it lasts until the init's exec.

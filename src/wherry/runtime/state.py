@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from wherry.linux.seccomp import Program
 
-FORMAT = 1
+FORMAT = 2
 NOTIFY = "notify"
 _HOOKS = ("start_container", "poststart", "poststop")
 
@@ -83,7 +83,7 @@ class Saved(Record):
         values["namespaces"] = tuple(values.get("namespaces", ()))
         if values.get("listener"):
             values["listener"] = tuple(values["listener"])
-        values["process"] = Process.from_json(values.get("process") or {})
+        values["process"] = Process.from_json(values["process"])
         for name in _HOOKS:
             values[name] = tuple(
                 Hook(path=hook["path"], args=tuple(hook["args"]), timeout=hook["timeout"],
@@ -123,22 +123,19 @@ def is_alive(saved: Saved) -> bool:
     return process.is_alive(saved.pid, saved.start_time)
 
 
-def filter_content(program: Program) -> bytes:
-    """A compiled filter as `save_filter` keeps it: flags and whether it notifies, four bytes each, then the instructions."""
-    return program.flags.to_bytes(4, "little") + program.notifies.to_bytes(4, "little") + program.filter
-
-
 def save_filter(root: str, container_id: str, content: bytes) -> None:
-    """Keeps the compiled filter for `exec`."""
+    """Keeps the compiled and packed filter for `exec`."""
     file.replace(folder(root, container_id) + "/seccomp.bpf", content)
 
 
 def load_filter(root: str, container_id: str) -> Program:
-    """The filter of a container whose `Saved.seccomp` is true."""
+    """The filter of a container whose `Saved.seccomp` is true. DataLoss when it makes no sense."""
     from wherry.linux.seccomp import Program as Compiled
 
-    content = file.read(folder(root, container_id) + "/seccomp.bpf")
-    return Compiled(filter=content[8:], flags=int.from_bytes(content[:4], "little"), notifies=content[4] == 1)
+    try:
+        return Compiled.unpack(file.read(folder(root, container_id) + "/seccomp.bpf"))
+    except ValueError as error:
+        raise DataLoss(f"seccomp.bpf of container {container_id!r} makes no sense: {error}") from error
 
 
 def status(root: str, saved: Saved) -> str:

@@ -14,6 +14,9 @@ Failures are `OSError` that name the file.
 
 from __future__ import annotations
 
+import errno
+from abc import ABC, abstractmethod  # loaded in every interpreter
+
 from wherry.errors import InvalidArgument
 from wherry.linux.cgroup.layout import Layout, read_layout
 
@@ -29,104 +32,104 @@ if TYPE_CHECKING:
     Resources = Mapping[str, Any]
 
 
-class Manager:
+class Manager(ABC):
     """One control group."""
 
     version = ""  # "v1" (also on hybrid hosts) or "v2"
 
+    @abstractmethod
     def paths(self) -> dict[str, str]:
         """The folders by controller; on v2 one, under the empty name. This is what runc keeps as `cgroup_paths`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def at(self, folders: dict[str, str]) -> Manager:
         """The cgroup at these folders, which are there, by controller as `paths` names them: a process's place below this one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plan(self, resources: Resources) -> tuple[Step, ...]:
         """What `set` would write, without touching anything. Raises InvalidArgument for values no kernel takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exists(self) -> bool:
         """Whether the cgroup is there (its folders, or systemd's unit)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def may_create(self) -> bool:
         """Whether the caller's rights would let it make the folders, as far as those show it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def create(self, resources: Resources | None = None) -> None:
         """Makes the folders with their parents and applies the limits; what was made is removed when that fails.
 
         An empty folder that is there already is taken over. systemd starts a unit only with a process in it: there the
         limits are remembered and `join` makes the unit.
         """
-        raise NotImplementedError
 
-    def rename(self, other: Manager) -> None:
+    def rename(self, other: Manager) -> None:  # noqa: ARG002
         """Makes this cgroup, with who is in it, the other one, which is not there and below the same parents. v1 only.
 
         OSError where that cannot be; nothing has changed then.
         """
-        raise NotImplementedError
+        raise OSError(errno.EOPNOTSUPP, f"a cgroup of {self.version} cannot be renamed")
 
+    @abstractmethod
     def join(self, pid: int, beside: int = 0) -> None:
         """Moves a process in.
 
         `beside` is a process of the container (its init): on v2, when the cgroup hands out controllers to children of its own and
         so takes no process, the newcomer goes to where that one is.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def folder_fd(self) -> int | None:
         """A descriptor for CLONE_INTO_CGROUP, the caller's to close; None where a process must `join` (v1, systemd)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set(self, resources: Resources) -> None:
         """Changes the limits of an existing cgroup. Limits that are not named stay."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stats(self) -> Stats:
         """What it used so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     def freeze(self) -> None:
         """Stops all its processes; returns when they stand. Raises OSError ETIMEDOUT when they do not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def thaw(self) -> None:
         """Lets them go on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frozen(self) -> bool:
         """Whether they are stopped (or about to be)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def processes(self, recursive: bool = True) -> list[int]:
         """The pids inside (also in cgroups below), as seen from the caller's pid namespace; none if it is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kill(self, signal: int = 9) -> None:
         """Sends a signal to everybody inside, once, with nobody slipping away by forking. Returns before they are dead."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, timeout_s: float = 10.0) -> None:
         """Removes the cgroup and those below; one that is gone is fine. Waits for dying processes to leave.
 
         Raises OSError EBUSY when living ones are still inside after the time.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def watch_oom(self) -> int:
         """A descriptor, the caller's to close, that becomes readable when the kernel kills for lack of memory.
 
         v1: an eventfd, readable also when the cgroup is removed. v2: an inotify descriptor on `memory.events`, readable also
         for other memory events. So: read it, then ask `oom_count()`. Raises OSError ENOENT without the memory controller.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def oom_count(self) -> int:
         """How many processes the kernel has killed here for lack of memory; zero if that is not known."""
-        raise NotImplementedError
 
 
 def detect() -> str:

@@ -2,7 +2,7 @@
 
 Its processes stay where the creator is. So nothing is known of them but the init, and there are no limits, no freezer, no counts.
 """
-# ruff: noqa: D102 (the interface's docstrings are in manager.py)
+# ruff: noqa: D102 (the docstrings are the interface's, in this room's __init__.py)
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 systemd starts a scope only around a process, so `create` remembers the limits and `join` makes the unit with its first
 process. A slice (a pod's, in Podman) is started by `create`.
 """
-# ruff: noqa: D102 (the interface's docstrings are in manager.py)
+# ruff: noqa: D102 (the docstrings are the interface's, in this room's __init__.py)
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 On a hybrid host nothing is made in the cgroup2 folder beside: there are no controllers in it, and the process stays where
 its parent is.
 """
-# ruff: noqa: D102 (the interface's docstrings are in manager.py)
+# ruff: noqa: D102 (the docstrings are the interface's, in this room's __init__.py)
 
 from __future__ import annotations
 

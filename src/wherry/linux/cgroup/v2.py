@@ -3,7 +3,7 @@
 A controller reaches a cgroup only when each parent names it in `cgroup.subtree_control`, and a parent that does so may hold no
 processes itself (cgroup-v2.rst «No Internal Process Constraint»). So controllers are switched on from the top.
 """
-# ruff: noqa: D102 (the interface's docstrings are in manager.py)
+# ruff: noqa: D102 (the docstrings are the interface's, in this room's __init__.py)
 
 from __future__ import annotations
 

@@ -14,12 +14,29 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_MAGIC = b"wherry-seccomp"
+
+
 class Program(Record):
     """A compiled filter: `struct sock_filter`s, the flags for seccomp(2), and whether it has a listener (SCMP_ACT_NOTIFY)."""
 
     filter: bytes
     flags: int
     notifies: bool
+
+    def pack(self) -> bytes:
+        """The program as a file's content."""
+        return b"%s %d %d %d\n" % (_MAGIC, self.flags, self.notifies, len(self.filter)) + self.filter
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Program:
+        """The inverse of `pack`. ValueError for what is no whole program."""
+        header, _, instructions = data.partition(b"\n")
+        fields = header.split()
+        if (len(fields) != 4 or fields[0] != _MAGIC or not all(field.isdigit() for field in fields[1:])
+                or int(fields[3]) != len(instructions) or not instructions or len(instructions) % 8):
+            raise ValueError("not a compiled filter")
+        return cls(filter=instructions, flags=int(fields[1]), notifies=fields[2] == b"1")
 
 
 def compile(section: Mapping[str, Any], cache: str = "") -> Program:  # noqa: A001 (the word of the field)

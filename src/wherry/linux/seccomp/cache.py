@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_MAGIC = b"wherry-seccomp"
 # What is hashed beside the profile: to be raised when the same profile compiles to something else.
 _VERSION = 1
 
@@ -60,23 +59,21 @@ def _read(path: str) -> Program | None:
         data = os.read(descriptor, 1 << 17)
     finally:
         os.close(descriptor)
-    header, _, instructions = data.partition(b"\n")
-    fields = header.split()
-    if (len(fields) != 4 or fields[0] != _MAGIC or not all(field.isdigit() for field in fields[1:])
-            or int(fields[3]) != len(instructions) or not instructions or len(instructions) % 8
-            or owner.st_uid != os.geteuid() or owner.st_mode & 0o022):
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
         return None
-    return Program(filter=instructions, flags=int(fields[1]), notifies=fields[2] == b"1")
+    try:
+        return Program.unpack(data)
+    except ValueError:
+        return None
 
 
 def _write(folder: str, path: str, program: Program) -> None:
     temporary = f"{path}.{os.getpid()}"
-    header = b"%s %d %d %d\n" % (_MAGIC, program.flags, program.notifies, len(program.filter))
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(descriptor, header + program.filter)
+            os.write(descriptor, program.pack())
         finally:
             os.close(descriptor)
         os.rename(temporary, path)
