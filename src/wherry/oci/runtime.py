@@ -8,7 +8,7 @@ demands («Extensibility»). Two sections stay parsed JSON, because rooms of the
 
 from __future__ import annotations
 
-from wherry.errors import InvalidArgument
+from wherry.oci.jsontext import Section
 from wherry.record import Record
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ class Process(Record):
     @classmethod
     def from_json(cls, document: Mapping[str, Any], place: str = "process") -> Process:
         """The value of a parsed process document. InvalidArgument for wrong types."""
-        return _process(_Section(document, place))
+        return _process(Section(document, place))
 
     def to_json(self) -> dict[str, Any]:
         """The document, without what has its default."""
@@ -248,7 +248,7 @@ class Config(Record):
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Config:
         """The value of a parsed config.json. InvalidArgument names the place whose type is wrong."""
-        top = _Section(document, "")
+        top = Section(document, "")
         process, root = top.section("process"), top.section("root")
         return cls(
             oci_version=top.text("ociVersion"),
@@ -263,108 +263,7 @@ class Config(Record):
         )
 
 
-class _Section:
-    """A JSON object and its place in the document; each getter checks the type and knows the default."""
-
-    __slots__ = ("document", "place")
-
-    def __init__(self, document: Any, place: str) -> None:
-        if not isinstance(document, dict):
-            raise InvalidArgument(f"{place or 'config.json'}: expected an object, got {_kind(document)}")
-        self.document = document
-        self.place = place
-
-    def wrong(self, name: str, expected: str, value: object) -> InvalidArgument:
-        place = f"{self.place}.{name}" if self.place else name
-        return InvalidArgument(f"{place}: expected {expected}, got {_kind(value)}")
-
-    def text(self, name: str) -> str:
-        value = self.document.get(name)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self.wrong(name, "a string", value)
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self.document.get(name)
-        if value is None:
-            return False
-        if not isinstance(value, bool):
-            raise self.wrong(name, "true or false", value)
-        return value
-
-    def number(self, name: str) -> int | None:
-        value = self.document.get(name)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.wrong(name, "an integer", value)
-        return value
-
-    def count(self, name: str) -> int:
-        """A number that must not be negative; 0 where it is missing."""
-        value = self.number(name) or 0
-        if value < 0:
-            raise self.wrong(name, "a number that is not negative", value)
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        value = self.document.get(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.wrong(name, "a list of strings", value)
-        return tuple(value)
-
-    def numbers(self, name: str) -> tuple[int, ...]:
-        value = self.document.get(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item, int) and item >= 0 for item in value):
-            raise self.wrong(name, "a list of numbers", value)
-        return tuple(value)
-
-    def texts_by_name(self, name: str) -> Mapping[str, str]:
-        value = self.document.get(name)
-        if value is None:
-            return {}
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise self.wrong(name, "an object of strings", value)
-        return value
-
-    def object(self, name: str) -> Mapping[str, Any] | None:
-        value = self.document.get(name)
-        if value is not None and not isinstance(value, dict):
-            raise self.wrong(name, "an object", value)
-        return value
-
-    def section(self, name: str) -> _Section | None:
-        value = self.object(name)
-        return None if value is None else _Section(value, f"{self.place}.{name}" if self.place else name)
-
-    def sections(self, name: str) -> list[_Section]:
-        value = self.document.get(name)
-        if value is None:
-            return []
-        place = f"{self.place}.{name}" if self.place else name
-        if not isinstance(value, list):
-            raise self.wrong(name, "a list", value)
-        return [_Section(item, f"{place}[{number}]") for number, item in enumerate(value)]
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, (int, float)):
-        return f"the number {value}"
-    names: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), type(value).__name__)
-
-
-def _process(section: _Section) -> Process:
+def _process(section: Section) -> Process:
     user, size, capabilities = section.section("user"), section.section("consoleSize"), section.section("capabilities")
     scheduler, priority = section.section("scheduler"), section.section("ioPriority")
     affinity = section.section("execCPUAffinity")
@@ -395,12 +294,12 @@ def _process(section: _Section) -> Process:
     )
 
 
-def _mappings(sections: list[_Section]) -> tuple[IdMapping, ...]:
+def _mappings(sections: list[Section]) -> tuple[IdMapping, ...]:
     return tuple(IdMapping(container_id=item.count("containerID"), host_id=item.count("hostID"), size=item.count("size"))
                  for item in sections)
 
 
-def _mount(section: _Section) -> Mount:
+def _mount(section: Section) -> Mount:
     return Mount(
         destination=section.text("destination"),
         source=section.text("source"),
@@ -411,7 +310,7 @@ def _mount(section: _Section) -> Mount:
     )
 
 
-def _hooks(section: _Section | None) -> Hooks:
+def _hooks(section: Section | None) -> Hooks:
     if section is None:
         return Hooks()
 
@@ -447,7 +346,7 @@ def check_resources(document: Mapping[str, Any] | None) -> Mapping[str, Any] | N
     """The same document of «linux.resources»: it stays as it is, but wrong types are InvalidArgument."""
     if document is None:
         return None
-    top = _Section(document, "linux.resources")
+    top = Section(document, "linux.resources")
     for name, kinds in _LIMITS.items():
         section = top.section(name)
         for kind, fields in kinds.items() if section is not None else ():
@@ -466,7 +365,7 @@ def check_resources(document: Mapping[str, Any] | None) -> Mapping[str, Any] | N
     return document
 
 
-def _linux(section: _Section | None) -> Linux:
+def _linux(section: Section | None) -> Linux:
     if section is None:
         return Linux()
     personality, policy, offsets = section.section("personality"), section.section("memoryPolicy"), section.section("timeOffsets")
@@ -497,7 +396,7 @@ def _linux(section: _Section | None) -> Linux:
     )
 
 
-def _net_devices(section: _Section | None) -> Mapping[str, str]:
+def _net_devices(section: Section | None) -> Mapping[str, str]:
     """The name in the container by the name on the host."""
     if section is None:
         return {}
@@ -508,7 +407,7 @@ def _net_devices(section: _Section | None) -> Mapping[str, str]:
     return found
 
 
-def _time_offsets(section: _Section) -> tuple[tuple[str, int, int], ...]:
+def _time_offsets(section: Section) -> tuple[tuple[str, int, int], ...]:
     """(clock, seconds, nanoseconds) of each clock."""
     clocks = []
     for clock in section.document:
