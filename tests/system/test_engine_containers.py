@@ -51,6 +51,13 @@ def test_files_on_disk_while_it_runs(api) -> None:
         assert api.exec(container, "cat", "/etc/hostname") == (0, container[:12] + "\n")
 
 
+def test_a_hosts_file_of_another_one_that_cannot_be_written_is_no_reason_not_to_run(api) -> None:
+    with api.running(name="db") as target, api.running(name="web", host={"Links": ["db:store"]}) as container:
+        Path(api.daemon.data_root, "containers", container, "hosts").unlink()
+        api.ask("POST", f"/containers/{target}/restart?t=0", status=204)
+        assert api.state(target)["Status"] == "running"
+
+
 @pytest.mark.parametrize(("command", "code", "words"), [
     ("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH: unknown'),
     ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied: unknown'),

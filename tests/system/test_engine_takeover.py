@@ -176,6 +176,19 @@ def test_a_daemon_with_another_cgroup_parent_finds_where_the_last_one_put_contai
     assert (group.exists(), cgroup.manager(f"/second/{container}").exists()) == (False, True)
 
 
+def test_the_next_daemon_knows_the_links(api) -> None:
+    api.start(api.create("sleep", "1000", name="db", host={"NetworkMode": "bridge"}))
+    web = api.create("sleep", "1000", name="web", host={"NetworkMode": "bridge", "Links": ["db:store"]})
+    api.start(web)
+    line = next(line for line in api.exec(web, "cat", "/etc/hosts")[1].splitlines() if "\tstore " in line)
+    crash(api)
+    again(api)
+    assert "STORE_NAME=/web/store" in api.exec(web, "env")[1].splitlines()
+    api.ask("POST", "/networks/create", {"Name": "more"}, 201)
+    api.ask("POST", "/networks/more/connect", {"Container": web})
+    assert line in api.exec(web, "cat", "/etc/hosts")[1].splitlines()
+
+
 def test_the_containers_of_a_build_that_was_cut_off_are_removed(api) -> None:
     dockerfile = b"FROM busybox\nRUN true\nRUN echo far; sleep 1000\n"
     context = io.BytesIO()

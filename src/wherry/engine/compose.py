@@ -140,8 +140,8 @@ class Engine:
                                links=self.links, options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder,
                                expect_start=self.cgroups.expect_start)
         self.takeover = Takeover(pool=pool, records=self.records, containers=self.containers, layers=self.layers, volumes=mounts,
-                                 cgroups=self.cgroups, ender=ender, run_folder=run_folder, on_event=shim_events.heard,
-                                 start=self.lifecycle.start_locked, watch=self.health.watch)
+                                 cgroups=self.cgroups, ender=ender, links=self.links, run_folder=run_folder,
+                                 on_event=shim_events.heard, start=self.lifecycle.start_locked, watch=self.health.watch)
         # -- what one asks of containers
         self.attach = Attach(self.events)
         self.archive = Archive(pool, roots, self.layers, self.events)

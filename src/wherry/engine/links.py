@@ -8,6 +8,7 @@ looked up when it is asked for, and the network room does it.
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from wherry.engine.pool import Pool
     from wherry.engine.records import Record, Records
 
+log = logging.getLogger(__name__)
+
 _NOT_PASSED_ON = ("HOME", "PATH")
 _WITH_HOST = "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
-DEFAULT_NETWORKS = ("", "default", "bridge", "none")
+_DEFAULT_NETWORKS = ("", "default", "bridge", "none")
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -59,7 +62,7 @@ def parse(text: str) -> Link:
 
 def links_of(host: HostConfig) -> tuple[Link, ...]:
     """A container's links, none on a user-defined network; of two with one alias the first counts. Raises InvalidArgument."""
-    asked = host.links or () if host.network_mode in DEFAULT_NETWORKS else ()
+    asked = host.links or () if host.network_mode in _DEFAULT_NETWORKS else ()
     return tuple({link.alias: link for link in map(parse, reversed(asked))}.values())[::-1]
 
 
@@ -109,7 +112,17 @@ class Links:
 
     def linked(self, container: Container) -> tuple[Linked, ...]:
         """What its links are for a run that begins. Raises Internal for a target that does not run, in Docker's words."""
-        return tuple(self._linked(container, link) for link in links_of(container.host) if _on_bridge(container.record))
+        return tuple(self._linked(container, link) for link in links_of(container.host)) if _on_bridge(container.record) else ()
+
+    def present(self, container: Container) -> tuple[Linked, ...]:
+        """What its links are while it runs: one whose target does not run is none."""
+        found = []
+        for link in links_of(container.host) if _on_bridge(container.record) else ():
+            try:
+                found.append(self._linked(container, link))
+            except Internal:
+                continue
+        return tuple(found)
 
     def shown(self, container: Container) -> tuple[str, ...] | None:
         """`/target:/container/alias` each, as inspect has them; None without any."""
@@ -120,17 +133,20 @@ class Links:
         return tuple(shown) or None
 
     async def refresh(self, target: Container) -> None:
-        """It may have another address: those who run and are linked to it are told."""
+        """It may have another address: those who run and are linked to it are told. A failure is logged: it is theirs."""
         for container in self._containers:
             if container.host.links and container.shim is not None and target in map(self._target, links_of(container.host)):
-                await self._mend(container)
+                try:
+                    await self._mend(container)
+                except OSError as error:
+                    log.warning("container %s: its hosts file cannot be written: %s", container.id, error)
 
     async def renamed(self, target: Container, old: str) -> None:
         """It has another name than `old` (without slash): who is linked to it by that one keeps the link."""
         for container in self._containers:
-            links = links_of(container.host) if container.host.links else ()
-            if any(link.target == old for link in links):
+            if container.host.links and any(link.target == old for link in links_of(container.host)):
                 async with container.lock:
+                    links = links_of(container.host)
                     await self._keep(container, (Link(target.name, one.alias) if one.target == old else one for one in links))
 
     async def remove(self, reference: str) -> None:
@@ -140,10 +156,12 @@ class Links:
             self._containers.find(reference)
             raise Internal("Conflict, cannot remove the default link name of the container")
         container = self._find(parent)
-        links = links_of(container.host) if container else ()
-        if container is None or alias not in {link.alias for link in links}:
+        if container is None:
             raise NotFound(f"No such container: {reference}")
         async with container.lock:
+            links = links_of(container.host)
+            if alias not in {link.alias for link in links}:
+                raise NotFound(f"No such container: {reference}")
             await self._keep(container, (link for link in links if link.alias != alias))
             if container.shim is not None:
                 await self._mend(container)
@@ -180,14 +198,8 @@ class Links:
         container.host = host
 
     async def _mend(self, container: Container) -> None:
-        """Writes the hosts file of one that runs; a target that does not run has no line. The environment stays what it was."""
-        found = []
-        for link in links_of(container.host):
-            try:
-                found.append(self._linked(container, link))
-            except Internal:
-                continue
-        container.linked = tuple(found)
+        """Writes the hosts file of one that runs. What its program was given in its environment stays."""
+        container.linked = self.present(container)
         await self._pool.run(self._names.refresh, container)
 
 

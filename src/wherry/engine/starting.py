@@ -58,8 +58,7 @@ class Starter:
 
     def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, zygote: Zygote,
                  containers: Containers, links: Links, events: Events, options: EngineOptions, afterwards: Afterwards,
-                 slots: Slots,
-                 on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
+                 slots: Slots, on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
         self._pool = pool
         self._records = records
         self._premises = premises
@@ -89,6 +88,7 @@ class Starter:
         except BaseException as error:
             await self._failed(container, error)
             raise _told(error) from error
+        await self._links.refresh(container)
 
     async def _start(self, container: Container, network_of: Container | None) -> None:
         container.cgroups_path = cgroups_path(container.id, container.host, self._options)
@@ -120,7 +120,6 @@ class Starter:
         shim.on_event = lambda event: self._on_event(container, shim, event)
         self._tell(container)
         self._slots.refill()
-        await self._links.refresh(container)
 
     async def _attach(self, container: Container, connected: Connected, shim: Shim) -> Connected:
         if not any(one.ipv4_address for one in connected.endpoints.values()):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from wherry.engine.cgroups import Cgroups
     from wherry.engine.containers import Containers
     from wherry.engine.ending import Ender
+    from wherry.engine.links import Links
     from wherry.engine.model import HostConfig
     from wherry.engine.pool import Pool
     from wherry.engine.records import Record, Records
@@ -55,8 +56,9 @@ class Takeover:
     """Brings memory, disk and kernel together when an engine is opened."""
 
     def __init__(self, *, pool: Pool, records: Records, containers: Containers, layers: ContainerLayers, volumes: VolumeMounts,
-                 cgroups: Cgroups, ender: Ender, run_folder: str, on_event: Callable[[Container, Shim, ShimEvent], None],
-                 start: Callable[[Container], Awaitable[None]], watch: Callable[[Container], None]) -> None:
+                 cgroups: Cgroups, ender: Ender, links: Links, run_folder: str,
+                 on_event: Callable[[Container, Shim, ShimEvent], None], start: Callable[[Container], Awaitable[None]],
+                 watch: Callable[[Container], None]) -> None:
         """`start` starts a container whose lock is held; `watch` begins the health checks of one that runs."""
         self._pool = pool
         self._records = records
@@ -65,6 +67,7 @@ class Takeover:
         self._volumes = volumes
         self._cgroups = cgroups
         self._ender = ender
+        self._links = links
         self._run_folder = run_folder
         self._on_event = on_event
         self._start = start
@@ -90,6 +93,9 @@ class Takeover:
             async with container.lock:
                 await self._ender.ended(container, exited)
         self._ended = []
+        for container in self._containers:
+            if container.shim is not None:
+                container.linked = self._links.present(container)
 
     async def start_due(self) -> None:
         """Starts what the policies say, one after another: what waited for a restart, and what was down."""
