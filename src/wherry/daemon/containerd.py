@@ -84,6 +84,7 @@ class ContainerdApi:
     @classmethod
     async def open(cls, ground: Ground, address: str, path: str) -> Self:
         """Serves on a Unix socket at `path`, which becomes `address`. Raises Unsupported for a later database, OSError."""
+        _quieten_grpc()
         from wherry.api.containerd.rooms import Rooms
         from wherry.api.containerd.server import Server
         from wherry.api.containerd.services import services
@@ -108,6 +109,13 @@ class ContainerdApi:
         await self._tasking.close()
         await self._rooms.collector.close()
         self._rooms.close()
+
+
+def _quieten_grpc() -> None:
+    """What gRPC reads when it is imported, and never again; who runs the daemon may have set it otherwise."""
+    # Its handlers of fork(2) would only warn: whoever forks in this process executes another program at once.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _ground(options: EngineOptions, pool: Pool, zygote: Zygote, engine: Engine | None = None) -> Ground:

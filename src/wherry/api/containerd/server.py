@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-# Its handlers of fork(2) would only warn: whoever forks in this process executes another program at once.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
 import grpc.aio
 
 from wherry.api.containerd.binding import Router
