@@ -116,8 +116,12 @@ class Session:
         return bool(data)
 
     def _input(self, poll: select.poll, fd: int) -> None:
-        """Takes what was typed, and writes what the fifo takes; while something is left nothing more is read."""
-        if fd == self._streams.stdin and not self._typed:
+        """Takes what was typed, and writes what the fifo takes; while something is left only the fifo is watched.
+
+        An input whose other end has gone is ready for ever: to go on watching it would keep the loop busy.
+        """
+        stdin, fifo = self._streams.stdin, self._ends.stdin
+        if fd == stdin:
             try:
                 self._typed = os.read(fd, PIECE)
             except OSError:  # the terminal has gone (EIO)
@@ -127,16 +131,13 @@ class Session:
                 self._is_over = True
                 return
         try:
-            self._typed = self._typed[os.write(self._ends.stdin, self._typed):]
+            self._typed = self._typed[os.write(fifo, self._typed):]
         except BlockingIOError:
             pass  # POLLOUT will tell
-        if self._typed:
-            poll.register(self._ends.stdin, select.POLLOUT)
-            poll.register(self._streams.stdin, 0)
-        else:
-            if fd == self._ends.stdin:
-                poll.unregister(fd)
-            poll.register(self._streams.stdin, select.POLLIN)
+        watched = fifo if self._typed else stdin
+        if watched != fd:
+            poll.unregister(fd)
+            poll.register(watched, select.POLLOUT if self._typed else select.POLLIN)
 
     def _drains(self) -> bool:
         """Whether the end of our input is still to be handed on; does so once all before it has been taken."""
