@@ -17,7 +17,7 @@ from wherry.registry.transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from wherry.ctr.command import Invocation
@@ -137,7 +137,9 @@ def _hosts(options: Options, host: str) -> list[_Host]:
 
             settings = tomllib.load(file)
     except FileNotFoundError:  # certificates as docker has them
-        return [_Host(endpoint=own.replace(authorities=(*own.authorities, *_certificates(folder))))]
+        authorities, identities = _certificates(folder)
+        return [_Host(endpoint=own.replace(authorities=(*own.authorities, *authorities),
+                                           identities=(*own.identities, *identities)))]
     except ValueError as problem:
         raise CommandFailed(f"failed to load hosts configuration {folder}/hosts.toml: {problem}") from problem
     listed = [_listed(url, fields, folder, own) for url, fields in (settings.get("host") or {}).items()]
@@ -159,18 +161,24 @@ def _folder(above: str, host: str) -> str:
     return next((path for one in names if one and os.path.isdir(path := f"{above}/{one}")), "")
 
 
-def _certificates(folder: str) -> Iterator[str]:
-    return (f"{folder}/{name}" for name in sorted(os.listdir(folder)) if name.endswith(".crt"))
+def _certificates(folder: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Authorities to trust (`*.crt`), and our own certificates with their keys (`<name>.cert`, `<name>.key`)."""
+    paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
+    own = (path.removesuffix(".cert") for path in paths if path.endswith(".cert"))
+    return tuple(path for path in paths if path.endswith(".crt")), tuple((f"{stem}.cert", f"{stem}.key") for stem in own)
 
 
 def _listed(url: str, fields: Mapping[str, Any], folder: str, own: Endpoint) -> _Host:
     """A host of the file; paths in it are seen from its folder."""
-    if fields.get("override_path"):
-        raise errors.Unsupported(f"override_path of {url} in {folder}/hosts.toml is not supported")
+    for name in ("header", "override_path"):
+        if fields.get(name):
+            raise errors.Unsupported(f"{name} of {url} in {folder}/hosts.toml is not supported")
     address = url if "://" in url else f"{own.url.partition('://')[0]}://{url}"
     authorities = [os.path.join(folder, one) for one in _texts(fields.get("ca"))]
-    identities = [(os.path.join(folder, one[0]), os.path.join(folder, one[-1]))
-                  for one in map(_texts, fields.get("client") or ()) if one]
+    given = fields.get("client")
+    pairs = [_texts(one) for one in (given if isinstance(given, list) else [given])]
+    # one file may hold both: it is named alone, or with an empty name for the key
+    identities = [(os.path.join(folder, one[0]), os.path.join(folder, "".join(one[1:2]) or one[0])) for one in pairs if one]
     return _Host(
         endpoint=own.replace(url=address.rstrip("/").removesuffix("/v2"), verify=own.verify and not fields.get("skip_verify"),
                              authorities=(*own.authorities, *authorities), identities=(*own.identities, *identities)),
