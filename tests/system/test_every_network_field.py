@@ -291,6 +291,13 @@ def test_connect_and_disconnect(api: Api) -> None:
         assert api.exec(container, "ip", "addr", "show", "eth1")[0] != 0
         assert api.refused("POST", f"{path}/disconnect", 404, {"Container": "nosuch"})
         api.ask("POST", f"{path}/disconnect", {"Container": "nosuch", "Force": True}, 200)
+        unknown = "/networks/net-none/disconnect"
+        assert "network net-none not found" in api.refused("POST", unknown, 404, {"Container": container})
+        told = api.refused("POST", unknown, 500, {"Container": container, "Force": True})
+        assert told == f"container {container} is not connected to the network net-none"
+    with api.running(host={"NetworkMode": "host"}) as container:
+        path = f"/networks/{api.ask('GET', '/networks/host')['Id']}"
+        assert "cannot be disconnected from host network" in api.refused("POST", f"{path}/disconnect", 400, {"Container": container})
 
 
 # --- a network ---

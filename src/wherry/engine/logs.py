@@ -32,8 +32,7 @@ class LogsRequest(msgspec.Struct, frozen=True, kw_only=True):
 def read(container: Container, request: LogsRequest) -> AsyncIterator[bytes]:
     """The log as chunks for the client: stdcopy frames, or plain text from a terminal.
 
-    A followed log ends with the container, or at `until_ns`. Raises Unsupported when the driver keeps
-    none.
+    A followed log ends with the container, or at `until_ns`. Raises Unsupported when the driver keeps none.
     """
     if container.host.log_config.type != "json-file" or not container.record.log_path:
         raise Unsupported("configured logging driver does not support reading")

@@ -53,14 +53,18 @@ class Memberships:
     async def connect(self, container_reference: str, network_reference: str, settings: EndpointSettings | None) -> None:
         """Raises NotFound, Conflict, Forbidden (it is on that network), InvalidArgument, Unsupported, Unavailable."""
         container = self._containers.find(container_reference)
-        network = self._network_for(container, network_reference)
         async with container.lock:
-            if network is None:
-                await self._note_unknown(container, network_reference, endpoint_record(settings or EndpointSettings()))
+            if container.state.status in ("removing", "dead"):
+                raise Conflict(f"Container {container.id} is marked for removal and cannot be connected or disconnected to the "
+                               "network")
+            network = self._network_for(container, network_reference)
+            networks = container.record.network_settings.networks or {}
+            wanted = endpoint_record(settings or EndpointSettings())
+            if network is None:  # it may be there by the time of the start, which says so otherwise
+                await self._write(container, {**networks, network_reference: wanted})
                 return
             self._check(container, network)
-            networks = container.record.network_settings.networks or {}
-            wanted = replace(endpoint_record(settings or EndpointSettings()), network_id=network.id)
+            wanted = replace(wanted, network_id=network.id)
             await self._pool.run(self._controller.check, network.id, request(container.record, wanted))
             check_addresses(wanted.ipam_config)
             if container.shim is not None:
@@ -83,14 +87,14 @@ class Memberships:
             if force:
                 return
             raise
-        network = self._network_for(container, network_reference)
         async with container.lock:
-            if network_reference == "host" or container.host.network_mode.startswith("container:"):
+            network = self._network_for(container, network_reference, force=force)
+            name = network_reference if network is None else network.name
+            if name == "host" or container.host.network_mode.startswith("container:"):
                 raise InvalidArgument(_HOST)
             networks = dict(container.record.network_settings.networks or {})
-            name = network_reference if network is None else network.name
             if networks.pop(name, None) is None:
-                known = "the network" if container.shim is None else "network"
+                known = "the network" if container.shim is None or network is None else "network"
                 raise Internal(f"container {container.id} is not connected to {known} {name}")
             if network is None:
                 await self._write(container, networks)
@@ -104,25 +108,17 @@ class Memberships:
             await self._publish_and_write(container, networks)
         self._tell("disconnect", container, network)
 
-    def _network_for(self, container: Container, reference: str) -> Network | None:
-        """The network; None where it is unknown and the container does not run. Raises NotFound."""
+    def _network_for(self, container: Container, reference: str, *, force: bool = False) -> Network | None:
+        """The network; None where it is unknown and the container does not run, or never mind (`force`). Raises NotFound."""
         try:
             return self._controller.network(reference)
         except NotFound:
-            if container.shim is not None:
+            if container.shim is not None and not force:
                 raise
             return None
 
-    async def _note_unknown(self, container: Container, name: str, wanted: EndpointRecord) -> None:
-        """The network may be there by the time of the start, which says so otherwise."""
-        networks = container.record.network_settings.networks or {}
-        await self._write(container, {**networks, name: wanted})
-
     def _check(self, container: Container, network: Network) -> None:
         networks = container.record.network_settings.networks or {}
-        if container.state.status in ("removing", "dead"):
-            raise Conflict(f"Container {container.id} is marked for removal and cannot be connected or disconnected to the "
-                           "network")
         if container.host.network_mode.startswith("container:"):
             raise InvalidArgument(_SHARED)
         if "host" in {network.name, *networks}:

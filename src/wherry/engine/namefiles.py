@@ -6,6 +6,7 @@ one would not be seen inside.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from wherry.engine.connections import Connected
@@ -24,6 +25,7 @@ class NameFiles:
     def __init__(self, connections: Connections, options: EngineOptions) -> None:
         self._connections = connections
         self._options = options
+        self._refreshing = Lock()  # a container's own networks and the others that it is linked to may change at the same time
 
     def write(self, container: Container, connected: Connected) -> None:
         """All three, for a container that starts."""
@@ -34,9 +36,10 @@ class NameFiles:
 
     def refresh(self, container: Container) -> None:
         """Hosts and resolv.conf of a running container whose networks have changed."""
-        record, connected = container.record, Connected(container.endpoints)
-        _overwrite(record.hosts_path, self._hosts(container, connected))
-        _overwrite(record.resolv_conf_path, self._resolv_conf(container, connected))
+        with self._refreshing:
+            record, connected = container.record, Connected(container.endpoints)
+            _overwrite(record.hosts_path, self._hosts(container, connected))
+            _overwrite(record.resolv_conf_path, self._resolv_conf(container, connected))
 
     def _hosts(self, container: Container, connected: Connected) -> str:
         config, host = container.record.config, container.host

@@ -41,12 +41,12 @@ class Slots:
         self._afterwards = afterwards
         self._options = options
         self._facts = facts
-        self._common: dict[str, Any] = {}
+        self._common: dict[str, Any] | None = None  # the slot's part of the config, once there was one
         self._failures = 0
 
     def serves(self, config: Mapping[str, Any]) -> bool:
         """Whether it pays to start a container in the slot; the runtime, which knows best, may still decline."""
-        return bool(self._common) and begins_alike(config, self._common)
+        return self._common is not None and begins_alike(kernel_part(config), self._common)
 
     def refill(self) -> None:
         """Has a slot made, if there is none, when nobody waits."""
@@ -63,7 +63,7 @@ class Slots:
             self._failures += 1
             log.info("there is no slot for the next container, it will start without: %s", error)
             return
-        self._common, self._failures = common, 0
+        self._common, self._failures = kernel_part(common), 0
 
 
 def common_config(options: EngineOptions, facts: Facts) -> dict[str, Any]:
@@ -76,11 +76,11 @@ def common_config(options: EngineOptions, facts: Facts) -> dict[str, Any]:
         seccomp_profile=options.read_seccomp_profile(), no_new_privileges=options.no_new_privileges)
 
 
-def begins_alike(config: Mapping[str, Any], common: Mapping[str, Any]) -> bool:
-    """Whether two configs have the same namespaces, sysctls, devices, hidden paths and filter; the first may have no filter."""
-    own = _kernel_part(config)
-    return own == {name: value for name, value in _kernel_part(common).items() if name != "seccomp" or name in own}
+def begins_alike(own: Mapping[str, Any], common: Mapping[str, Any]) -> bool:
+    """Whether two kernel parts are the same; the first may have no filter."""
+    return own == {name: value for name, value in common.items() if name != "seccomp" or name in own}
 
 
-def _kernel_part(config: Mapping[str, Any]) -> dict[str, Any]:
+def kernel_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a slot is made by: namespaces, sysctls, devices, hidden paths, filter. Not what is a container's own."""
     return {name: value for name, value in config["linux"].items() if name not in ("resources", "cgroupsPath")}
