@@ -76,11 +76,9 @@ class Blobs:
         """Deletes a blob. Raises NotFound."""
         self._client.content.Delete(digest=digest)
 
-    def put(self, reference: str, data: bytes, labels: Mapping[str, str] | None = None) -> str:
-        """Writes a blob that is in memory; its digest. One that is there already only gets the labels."""
-        digest = digest_of(data)
-        self.write(reference, (data,), size=len(data), digest=digest, labels=labels)
-        return digest
+    def put(self, reference: str, data: bytes) -> str:
+        """Writes a blob that is in memory; its digest."""
+        return self.write(reference, (data,), size=len(data), digest=digest_of(data))
 
     def write(self, reference: str, chunks: Iterable[bytes], *, size: int = 0, digest: str = "",
               labels: Mapping[str, str] | None = None) -> str:
@@ -105,6 +103,25 @@ class Blobs:
         finally:
             writing.ended()
         return writing.digest
+
+
+class ChunkFile:
+    """Pieces of any size as a file that tarfile reads in pieces of its own."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes, fewer at the end."""
+        found = [self._rest]
+        length = len(self._rest)
+        while length < size and (data := next(self._chunks, b"")):
+            found.append(data)
+            length += len(data)
+        whole = b"".join(found)
+        self._rest = whole[size:]
+        return whole[:size]
 
 
 class _Writing:

@@ -8,6 +8,7 @@ import tarfile
 
 from wherry import errors
 from wherry.ctr import manifests, names
+from wherry.ctr.blobs import ChunkFile
 from wherry.oci.image import Descriptor, Index, Manifest
 from wherry.oci.reference import InvalidReference, parse_reference
 from wherry.record import Record
@@ -52,7 +53,7 @@ def write_archive(blobs: Blobs, file: IO[bytes], images: Sequence[tuple[str, Des
         for digest in sorted(content):
             info = _entry(_path(digest), tarfile.REGTYPE, 0o444)
             info.size = content[digest].size
-            tar.addfile(info, _Reader(blobs.chunks(digest)))  # type: ignore[arg-type]  # read() is all that is called
+            tar.addfile(info, ChunkFile(blobs.chunks(digest)))  # type: ignore[arg-type]  # read() is all that is called
         for name in sorted(documents):
             data, mode = documents[name]
             info = _entry(name, tarfile.REGTYPE, mode)
@@ -99,22 +100,3 @@ def _familiar(name: str) -> str:
     except InvalidReference:
         return ""
     return "" if reference.digest else reference.with_default_tag().familiar()
-
-
-class _Reader:
-    """Pieces of any size as a file that is read in pieces of the reader's."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """Exactly so many bytes, fewer at the end."""
-        found = [self._rest]
-        length = len(self._rest)
-        while length < size and (data := next(self._chunks, b"")):
-            found.append(data)
-            length += len(data)
-        whole = b"".join(found)
-        self._rest = whole[size:]
-        return whole[:size]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from wherry.ctr.command import Command, CommandFailed, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import IO, Any
 
     from wherry.ctr.blobs import Blobs
@@ -40,69 +41,81 @@ def _managed(call: Invocation) -> str:
 
 
 def _unpack(blobs: Blobs, layer: Descriptor, folder: str, kinds: tuple[str, ...], *, replace: bool) -> None:
-    import os
-    import posixpath
     import tarfile
 
-    from wherry.linux.path import make_folders
+    from wherry.ctr.blobs import ChunkFile
 
     root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        file: Any = _File(blobs.chunks(layer.digest))  # read() is all that a stream of tarfile's needs
+        file: Any = ChunkFile(blobs.chunks(layer.digest))  # read() is all that a stream of tarfile's needs
         with tarfile.open(fileobj=file, mode="r|*") as tar:
             for member in tar:
-                name = posixpath.normpath(member.name).lstrip("/")
-                kind, slash, _ = name.partition("/")
-                if kind not in kinds or not slash or member.isdir():
+                if not (member.isreg() or member.issym() or member.islnk()) or not _is_below(kinds, member.name):
                     continue
-                place = make_folders(root, posixpath.dirname(name))
+                place, name = _place(root, member.name)
                 try:
-                    _put(tar.extractfile(member) if member.isreg() else None, member, (place, posixpath.basename(name)),
-                         f"cannot replace {name} in {folder}" if not replace else "")
+                    _clear(place, name, "" if replace else f"cannot replace {_inside(member.name)} in {folder}")
+                    if member.issym():
+                        os.symlink(member.linkname, name, dir_fd=place)
+                    elif member.islnk():
+                        _link(root, member.linkname, (place, name))
+                    else:
+                        _write(tar.extractfile(member), member.mode & 0o7777, (place, name))
                 finally:
                     os.close(place)
     finally:
         os.close(root)
 
 
-def _put(content: IO[bytes] | None, member: object, where: tuple[int, str], refusal: str) -> None:
-    """Writes one file or link into an open folder; `refusal` is what to say where there is one already ("": it is replaced)."""
-    import os
-    import shutil
+def _inside(path: str) -> str:
+    """A path of an archive, seen from the folder that it is unpacked into."""
+    return os.path.normpath(path).lstrip("/")
 
-    place, name = where
-    link = getattr(member, "linkname", "")
+
+def _is_below(kinds: tuple[str, ...], path: str) -> bool:
+    kind, slash, _ = _inside(path).partition("/")
+    return bool(slash) and kind in kinds
+
+
+def _place(root: int, path: str) -> tuple[int, str]:
+    """A descriptor of the folder that a path of an archive is in, made where it is missing, and the name in there."""
+    from wherry.linux.path import make_folders
+
+    folder, _, name = _inside(path).rpartition("/")
+    return make_folders(root, folder), name
+
+
+def _clear(place: int, name: str, refusal: str) -> None:
+    """Removes what is there; `refusal` is what to say instead ("": it is removed)."""
     try:
         os.lstat(name, dir_fd=place)
     except FileNotFoundError:
-        pass
-    else:
-        if refusal:
-            raise CommandFailed(refusal)
-        os.unlink(name, dir_fd=place)
-    if content is None:
-        os.symlink(link, name, dir_fd=place)
         return
-    mode = int(getattr(member, "mode", 0o755)) & 0o7777
+    if refusal:
+        raise CommandFailed(refusal)
+    os.unlink(name, dir_fd=place)
+
+
+def _link(root: int, path: str, where: tuple[int, str]) -> None:
+    """A further name of a file that came earlier in the archive."""
+    place, name = where
+    source, source_name = _place(root, path)
+    try:
+        os.link(source_name, name, src_dir_fd=source, dst_dir_fd=place, follow_symlinks=False)
+    finally:
+        os.close(source)
+
+
+def _write(content: IO[bytes] | None, mode: int, where: tuple[int, str]) -> None:
+    """A new file in an open folder."""
+    import shutil
+
+    place, name = where
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=place)
     with open(fd, "wb") as file:
         os.fchmod(fd, mode)
-        shutil.copyfileobj(content, file)
-
-
-class _File:
-    """Pieces as a file that tarfile reads."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """At most so many bytes; b"" at the end."""
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
+        if content is not None:
+            shutil.copyfileobj(content, file)
 
 
 INSTALL = Command(usage="<ref>", action=install, description="install the programs of an image on this machine", flags=(
