@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -18,7 +18,7 @@ from wherry.proto.services import content_pb2 as api
 from wherry.store.metadata.filters import parse_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from wherry.api.containerd.call import Call
     from wherry.api.containerd.collecting import Collector
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from wherry.store.content.writer import Writer
 
     Requests = AsyncIterator[api.WriteContentRequest]
+
+T = TypeVar("T")
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # hashed and copied into the page cache in less time than it takes to ask a thread for it
@@ -139,21 +141,26 @@ class Content:
                 elif request.action in (api.WRITE, api.COMMIT):
                     await self._take(request, writer)
                     if request.action == api.COMMIT:
-                        await self._pool.run_long(writer.commit, total, expected, dict(request.labels), call.lease)
+                        await _to_its_end(self._pool.run_long(writer.commit, total, expected, dict(request.labels), call.lease))
                     answer.offset, answer.digest = writer.offset, writer.digest
                 yield answer
                 if request.action == api.COMMIT:
                     break
             yield answer
         finally:
-            await asyncio.shield(self._pool.run(writer.close))
+            writer.close()
 
     async def _writer(self, first: api.WriteContentRequest, call: Call) -> Writer:
         namespace = call.namespace
         for pause in (*_RETRIES_S, None):
+            opening = asyncio.ensure_future(self._pool.run_long(
+                self._ingests.writer, namespace, first.ref, total=first.total, expected=first.expected, lease=call.lease))
             try:
-                return await self._pool.run_long(self._ingests.writer, namespace, first.ref, total=first.total,
-                                                 expected=first.expected, lease=call.lease)
+                return await _to_its_end(opening)
+            except asyncio.CancelledError:
+                if opening.exception() is None:
+                    opening.result().close()
+                raise
             except Unavailable:
                 if pause is None:
                     raise
@@ -166,7 +173,7 @@ class Content:
             await self._pool.run(self._blobs.info, call.namespace, expected)
         except NotFound:
             return
-        await self._pool.run(writer.close)
+        writer.close()
         try:
             await self._pool.run(self._ingests.abort, call.namespace, writer.status.ref)
         except NotFound:
@@ -178,11 +185,24 @@ class Content:
         if request.offset > 0 and request.offset != writer.offset:
             raise OutOfRange(f"write @{request.offset} must occur at current offset {writer.offset}")
         if request.offset == 0 and writer.offset > 0:
-            await self._pool.run(writer.truncate)
+            await _to_its_end(self._pool.run(writer.truncate))
         if len(request.data) <= _SMALL:
             writer.write(request.data)
         else:
-            await self._pool.run(writer.write, request.data)
+            await _to_its_end(self._pool.run(writer.write, request.data))
+
+
+async def _to_its_end(work: Awaitable[T]) -> T:
+    """What work in a thread comes to; when a client goes meanwhile, that is heard of once the thread has let go of the writer."""
+    doing, gone = asyncio.ensure_future(work), None
+    while not doing.done():
+        try:
+            await asyncio.wait((doing,))
+        except asyncio.CancelledError as error:
+            gone = error
+    if gone is not None:
+        raise gone
+    return doing.result()
 
 
 def _tell(answer: api.WriteContentResponse, writer: Writer, total: int) -> None:
