@@ -6,7 +6,7 @@ import contextlib
 
 from wherry import errors
 from wherry.ctr.command import CommandFailed
-from wherry.ctr.containers import RUNC_OPTIONS, spec_of
+from wherry.ctr.containers import RUNC_OPTIONS, load, spec_of
 from wherry.ctr.session import Session
 from wherry.ctr.stdio import Stdio
 
@@ -90,12 +90,12 @@ def run(call: Invocation, name: str, stdio: Stdio, prepare: Callable[[int], None
     """Makes the task, prepares what it needs by its process id, starts it; its exit status when it has ended, 0 when detached."""
     client, detached = call.client, call.options.on("detach")
     session = Session(client, call.streams, name, stdio)
+    is_left = False  # whether a task goes on with the streams without us
     try:
-        pid = create(client, client.containers.Get(id=name).container, stdio, no_pivot=no_pivot)
-        end = None
+        pid = create(client, load(client, name), stdio, no_pivot=no_pivot)
+        is_left = detached
         try:
-            if not detached:
-                end = session.wait()
+            end = None if detached else session.wait()
             if call.options.given("pid-file"):
                 write_pid(call.options.text("pid-file"), pid)
             prepare(pid)
@@ -111,7 +111,7 @@ def run(call: Invocation, name: str, stdio: Stdio, prepare: Callable[[int], None
         return status
     finally:
         session.close()
-        if not detached:
+        if not is_left:
             stdio.remove()
 
 

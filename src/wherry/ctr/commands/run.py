@@ -51,17 +51,17 @@ def _run(call: Invocation, name: str) -> int:
 
     options = call.options
     terminal = options.on("tty")
-    with task.raw_terminal(call.streams, wanted=terminal):
-        stdio = task.streams_of(options, name, terminal=terminal)
-        if not options.on("cni"):
-            return task.run(call, name, stdio, lambda _: None, no_pivot=options.on("no-pivot"))
+    network = None
+    if options.on("cni"):
         from wherry.ctr.cni import Network
 
         network = Network.from_folder(f"{call.client.namespace}-{name}")
+    with task.raw_terminal(call.streams, wanted=terminal):
+        stdio = task.streams_of(options, name, terminal=terminal)
         try:
-            return task.run(call, name, stdio, network.set_up, no_pivot=options.on("no-pivot"))
+            return task.run(call, name, stdio, network.set_up if network else lambda _: None, no_pivot=options.on("no-pivot"))
         finally:
-            if not options.on("detach"):
+            if network is not None and not options.on("detach"):
                 network.tear_down()
 
 

@@ -28,17 +28,18 @@ def exec_(call: Invocation) -> int:
     record = containers.load(client, name)
     containers.task_of(client, name)
     process, exec_id = _process(call, record), options.text("exec-id")
+    detached, is_left = options.on("detach"), False  # whether the process goes on with the streams without us
     with task.raw_terminal(call.streams, wanted=options.on("tty")):
         stdio = _streams(call)
         session = Session(client, call.streams, name, stdio, exec_id)
-        detached = options.on("detach")
         try:
             spec = {"type_url": PROCESS_TYPE, "value": json.dumps(process).encode()}
             client.tasks.Exec(container_id=name, exec_id=exec_id, spec=spec, **stdio.fields())
+            is_left = detached
             try:
-                end = session.wait()
+                end = None if detached else session.wait()
                 client.tasks.Start(container_id=name, exec_id=exec_id)
-                return 0 if detached else session.run(end)
+                return 0 if end is None else session.run(end)
             finally:
                 if not detached:
                     try:
@@ -47,7 +48,7 @@ def exec_(call: Invocation) -> int:
                         pass  # one that did not start has nothing to delete
         finally:
             session.close()
-            if not detached:
+            if not is_left:
                 stdio.remove()
 
 
