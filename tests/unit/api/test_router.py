@@ -118,6 +118,9 @@ def test_query_reads_as_go_does() -> None:
     assert query.filters().values("label") == ("x",)
     with pytest.raises(InvalidArgument, match=re.escape('strconv.Atoi: parsing "yes": invalid syntax')):
         query.integer("e")
+    for text in ("1_0", "%201", "%D9%A1", "0x1"):
+        with pytest.raises(InvalidArgument, match="invalid syntax"):
+            Query(f"n={text}").integer("n")
 
 
 def test_a_router_is_a_handler() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,9 +71,11 @@ class _Build:
 
     async def prune(self, request: Request) -> Answer:
         """The classic builder's cache is its images, which `image prune` removes; there is no other."""
-        if (kept := request.query.text("keep-storage")) and not re.fullmatch("[-+]?[0-9]+", kept):
-            raise InvalidArgument(f"keep-storage is in bytes and expects an integer, got {kept}: strconv.Atoi: parsing "
-                                  f'"{kept}": invalid syntax')
+        try:
+            request.query.integer("keep-storage")
+        except InvalidArgument as error:
+            kept = request.query.text("keep-storage")
+            raise InvalidArgument(f"keep-storage is in bytes and expects an integer, got {kept}: {error.message}") from error
         return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 

@@ -14,6 +14,7 @@ How bytes become these values is `connection.py`'s business, and which handler i
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
 from urllib.parse import parse_qsl
@@ -42,6 +43,7 @@ MULTIPLEXED_SINCE: Version = (1, 42)
 
 # What Go's httputils.BoolValue of Docker takes for no; everything else that is not empty means yes.
 _FALSE = frozenset(("", "0", "no", "false", "none"))
+_NUMBER = re.compile("[-+]?[0-9]+")
 
 
 class Headers:
@@ -102,10 +104,9 @@ class Query:
         value = self.text(name)
         if not value:
             return default
-        try:
-            return int(value, 10)
-        except ValueError:
-            raise InvalidArgument(f"strconv.Atoi: parsing {quote(value)}: invalid syntax") from None
+        if not _NUMBER.fullmatch(value):
+            raise InvalidArgument(f"strconv.Atoi: parsing {quote(value)}: invalid syntax")
+        return int(value)
 
     def filters(self, name: str = "filters") -> Filters:
         """The filters of lists, prunes and events. Raises InvalidArgument for JSON of another shape."""
