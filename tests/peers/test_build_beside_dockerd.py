@@ -224,7 +224,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The sockets of a dockerd and a wherryd that both have the base images."""
     with tempfile.TemporaryDirectory(prefix="wherry-peer-", dir="/var/tmp") as root, dockerd(root) as theirs, wherryd() as ours:
         for image in BASES:
-            theirs("load", stdin=image)
+            theirs("load", data=image)
             ours.load(image)
         yield {"dockerd": theirs.socket, "wherryd": ours.socket}
 

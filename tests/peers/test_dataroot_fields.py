@@ -41,7 +41,7 @@ def written(root: str) -> dict[str, dict[str, Any]]:
 def test_every_field_that_dockerd_writes_is_written() -> None:
     with tempfile.TemporaryDirectory(prefix="wherry-peer-", dir="/var/tmp") as root, folders() as daemon:
         with dockerd(root) as theirs:
-            theirs("load", stdin=archive())
+            theirs("load", data=archive())
             for name, words in CONTAINERS.items():
                 theirs("create", "--name", name, *words)
         real = written(root)
@@ -74,8 +74,8 @@ def test_what_one_built_is_the_others_cache() -> None:
     dockerfile = b"FROM busybox\nENV A=1\nRUN echo built > /made\nWORKDIR /w\nLABEL l=1\nHEALTHCHECK --interval=3s CMD true\nCMD [\"x\"]\n"
     with folders() as daemon:
         with dockerd(daemon.data_root) as theirs:
-            theirs("load", stdin=archive())
-            theirs("build", "--network=none", "-t", "theirs", "-", stdin=dockerfile)
+            theirs("load", data=archive())
+            theirs("build", "--network=none", "-t", "theirs", "-", data=dockerfile)
             image = theirs("images", "-q", "--no-trunc", "theirs").strip()
         daemon.start()
         said = daemon.docker("build", "-t", "ours", "-", client="/usr/bin/docker", data=dockerfile)
@@ -85,7 +85,7 @@ def test_what_one_built_is_the_others_cache() -> None:
         made = daemon.docker("images", "-q", "--no-trunc", "more")
         daemon.stop()
         with dockerd(daemon.data_root) as theirs:
-            said = theirs("build", "--network=none", "-t", "again", "-", stdin=dockerfile + b"RUN echo more > /more\n")
+            said = theirs("build", "--network=none", "-t", "again", "-", data=dockerfile + b"RUN echo more > /more\n")
             assert said.count("Using cache") == 7, said
             assert theirs("images", "-q", "--no-trunc", "again").strip() == made
             assert theirs("run", "--rm", "--network=none", "again", "cat", "/made", "/more") == "built\nmore\n"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import tempfile
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from api_pair import PATIENCE_S, Ours
+from api_pair import PATIENCE_S, ours
+from containers_by_api import until
+from dockerd_walk import CANNOT_RUN, check_life, check_refusal, check_runs, shims
 from real_dockerd import IMAGE, dockerd, wait
 from terminal_lab import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from api_pair import Ours
     from real_dockerd import Dockerd
 
 pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.net,
@@ -27,11 +26,8 @@ MOBY = "moby"
 
 @pytest.fixture(scope="module")
 def wherry() -> Iterator[Ours]:
-    with tempfile.TemporaryDirectory(prefix="wherry-api-", dir="/var/tmp") as folder:
-        one = Ours(Path(folder))
+    with ours() as one:
         yield one
-        one.channel.close()
-        one.stop()
 
 
 @pytest.fixture(scope="module")
@@ -48,41 +44,18 @@ def _nothing_is_left(daemon: Dockerd, wherry: Ours) -> Iterator[None]:
     until(lambda: tasks(wherry) == {} and shims() == 0)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def tasks(wherry: Ours) -> dict[str, str]:
     """What wherryd knows of dockerd's containers."""
     return {line.split()[0]: line.split()[2] for line in wherry.ctr("task", "ls", namespace=MOBY).splitlines()[1:]}
 
 
-def shims() -> int:
-    text = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return sum(line.startswith("wherry-shim ") for line in text.splitlines())
-
-
-def run(daemon: Dockerd, *words: str, data: bytes = b"") -> tuple[int, str, str]:
-    done = subprocess.run([daemon.client, "-H", daemon.socket, *words], input=data, capture_output=True, timeout=PATIENCE_S)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
 def test_runs(daemon: Dockerd) -> None:
-    assert run(daemon, "run", "--rm", IMAGE, "sh", "-c", "echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
-    assert run(daemon, "run", "-i", "--rm", IMAGE, "cat", data=b"in") == (0, "in", "")
-    assert len(daemon("run", "--rm", IMAGE, "sh", "-c", "head -c 2000000 /dev/zero | tr '\\0' x")) == 2000000
-    assert run(daemon, "run", "--rm", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", "x=$(head -c 99000000 /dev/zero | tr '\\0' x)")[0] == 137
+    check_runs(daemon)
 
 
-@pytest.mark.parametrize(("command", "code", "why"), [("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH'),
-                                                      ("/etc", 126, 'exec: "/etc": permission denied')])
+@pytest.mark.parametrize(("command", "code", "why"), CANNOT_RUN)
 def test_what_cannot_run_is_said_once(daemon: Dockerd, command: str, code: int, why: str) -> None:
-    done, _, said = run(daemon, "run", "--rm", IMAGE, command)
-    assert done == code
-    assert f"failed to create shim task: OCI runtime create failed: unable to start container process: {why}: unknown" in said
+    check_refusal(daemon, command, code, f"unable to start container process: {why}")
 
 
 def test_a_terminal(daemon: Dockerd) -> None:
@@ -95,25 +68,10 @@ def test_a_terminal(daemon: Dockerd) -> None:
 
 
 def test_a_life(daemon: Dockerd, wherry: Ours) -> None:
-    name = daemon("run", "-d", "--name", "life", IMAGE, "sh", "-c", "echo begun; trap 'exit 5' TERM; while :; do sleep 0.1; done")
-    assert tasks(wherry) == {name: "RUNNING"}
-    until(lambda: daemon("logs", "life") == "begun")
-    assert daemon("exec", "life", "echo", "hi") == "hi"
-    assert run(daemon, "exec", "life", "sh", "-c", "exit 9")[0] == 9
-    assert run(daemon, "exec", "-i", "life", "cat", data=b"in") == (0, "in", "")
-    assert run(daemon, "exec", "life", "nosuch")[0] == 126
-    assert daemon("stats", "--no-stream", "--format", "{{.Name}}", "life") == "life"
-    assert "sh -c" in daemon("top", "life")
-    daemon("pause", "life")
-    assert tasks(wherry) == {name: "PAUSED"}
-    daemon("unpause", "life")
-    daemon("update", "--memory", "64m", "--memory-swap", "64m", "life")
-    daemon("stop", "life")
-    assert daemon("inspect", "-f", "{{.State.ExitCode}}", "life") == "5"
-    daemon("start", "life")
-    daemon("kill", "life")
-    assert daemon("wait", "life") == "137"
-    daemon("rm", "life")
+    def status(wanted: str) -> None:
+        assert list(tasks(wherry).values()) == [wanted]
+
+    check_life(daemon, status)
 
 
 def test_containers_outlive_wherryd(daemon: Dockerd, wherry: Ours) -> None:
@@ -122,7 +80,7 @@ def test_containers_outlive_wherryd(daemon: Dockerd, wherry: Ours) -> None:
         wherry.stop(number)
         wherry.start()
         until(lambda: tasks(wherry) == {name: "RUNNING"})
-        until(lambda: run(daemon, "exec", name, "echo", "here")[:2] == (0, "here\n"))
+        until(lambda: daemon.result("exec", name, "echo", "here")[:2] == (0, "here\n"))
         before = len(daemon("logs", name))
         until(lambda before=before: len(daemon("logs", name)) > before)  # type: ignore[misc]
     daemon("kill", name)

@@ -107,7 +107,7 @@ def test_dockerd_lists_runs_saves_and_builds_on_what_we_wrote(data_root: str) ->
         saved = docker_save(docker, "team/app:1")
         assert len(saved) > len(odd_layer())  # it computes each layer from the tar-split, and checks it
         docker("commit", "box", "committed:1")
-        docker("build", "--network=none", "-t", "built:1", "-", stdin=b"FROM team/app:1\nRUN echo more > /more\n")
+        docker("build", "--network=none", "-t", "built:1", "-", data=b"FROM team/app:1\nRUN echo more > /more\n")
         docker("rm", "box")
     with ours(data_root) as store:
         store.check()
@@ -133,10 +133,10 @@ def test_we_read_what_dockerd_wrote(data_root: str) -> None:
     script = "echo hi > root/x; rm etc/group; mkdir tmp/d; rm -r usr/bin; mkdir usr/bin; touch usr/bin/new; chmod 700 var; ln -s x l"
     extra = write_header(Entry(name="usr/bin/", kind=tarheader.FOLDER, mode=0o755)) + write_header(Entry(name="usr/bin/a")) + bytes(1024)
     with dockerd(data_root) as docker:
-        docker("load", stdin=busybox_image.archive("base:1", (extra,)))
+        docker("load", data=busybox_image.archive("base:1", (extra,)))
         docker("run", "--name", "box", "--network=none", "base:1", "sh", "-c", script)
         docker("commit", "box", "committed:1")
-        docker("build", "--network=none", "-t", "built:1", "-", stdin=b"FROM committed:1\nRUN rm -r /home && mkdir /home && touch /home/x\n")
+        docker("build", "--network=none", "-t", "built:1", "-", data=b"FROM committed:1\nRUN rm -r /home && mkdir /home && touch /home/x\n")
         docker("create", "--name", "never", "--network=none", "built:1", "ls", "/home")
         docker("volume", "create", "--label", "a=b", "v1")
         diff = docker("diff", "box").split("\n")
@@ -183,7 +183,7 @@ def test_dockerd_does_not_start_on_a_root_that_we_use(data_root: str) -> None:
 
 def test_the_init_layer_is_the_one_that_dockerd_makes(data_root: str) -> None:
     with dockerd(data_root) as docker:
-        docker("load", stdin=busybox_image.archive("base:1"))
+        docker("load", data=busybox_image.archive("base:1"))
         docker("run", "--name", "box", "--network=none", "base:1", "true")
         container = docker("inspect", "--format", "{{.Id}}", "box").strip()
     with ours(data_root) as store:

@@ -20,19 +20,29 @@ IMAGE = "busybox:latest"
 
 
 class Dockerd:
-    """A running dockerd with the busybox image."""
+    """A running dockerd, and the docker command line on it."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
+    def __init__(self, folder: Path, data_root: str, flags: Sequence[str]) -> None:
+        self.folder, self.data_root = folder, data_root
         self.socket = f"unix://{folder}/docker.sock"
         self.log = folder / "log"
-        self._arguments = ["dockerd", "-H", self.socket, "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", *arguments]
+        self._arguments = ["dockerd", "-H", self.socket, "--data-root", data_root, "--exec-root", f"{folder}/exec", "--pidfile",
+                           f"{folder}/pid", *flags]
         self.start()
         self.client = shutil.which("docker", path="/usr/bin") or shutil.which("docker") or "docker"
 
     def start(self) -> None:
-        """Starts it (again)."""
+        """Starts it (again), without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._arguments, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """Ends it, and takes away what a container on the host's network, or a dockerd that was killed, left mounted in its folders."""
+        self.process.terminate()
+        self.process.wait(START_S)
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            if (target := line.split()[4]) == self.data_root or target.startswith((f"{self.data_root}/", f"{self.folder}/")):
+                subprocess.run(["umount", "-l", target], check=False)
 
     def __call__(self, *words: str, fails: bool = False, data: bytes | None = None) -> str:
         """Runs the docker command line; what it printed (both outputs)."""
@@ -40,6 +50,11 @@ class Dockerd:
         text = done.stdout.decode(errors="replace").strip()
         assert (done.returncode != 0) == fails, f"docker {' '.join(words)}: {text}"
         return text
+
+    def result(self, *words: str, data: bytes = b"") -> tuple[int, str, str]:
+        """Exit status, output and error output of the docker command line."""
+        done = subprocess.run([self.client, "-H", self.socket, *words], input=data, capture_output=True, timeout=START_S)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     def address(self, container: str) -> str:
         return self("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container)
@@ -49,8 +64,7 @@ class Dockerd:
 def dockerd(*flags: str) -> Iterator[Dockerd]:
     """Starts it on the real disk (overlay), waits until it answers, loads the image; removes everything at the end."""
     with tempfile.TemporaryDirectory(prefix="wherry-peer-", dir="/var/tmp") as name, tempfile.TemporaryDirectory(dir="/run") as run:
-        folder = Path(run)
-        daemon = Dockerd(folder, ("--data-root", name, *flags))
+        daemon = Dockerd(Path(run), name, flags)
         try:
             wait(daemon)
             daemon("load", data=archive(IMAGE))
@@ -58,13 +72,7 @@ def dockerd(*flags: str) -> Iterator[Dockerd]:
             for container in daemon("ps", "-aq").split():
                 daemon("rm", "-f", container)
         finally:
-            daemon.process.terminate()
-            daemon.process.wait(START_S)
-            # A container on the host's network, or a dockerd that was killed, leaves mounts: the folders could not be removed.
-            for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-                if (target := line.split()[4]).startswith((f"{name}/", f"{folder}/")) or target == name:
-                    subprocess.run(["umount", "-l", target], check=False)
-
+            daemon.stop()
 
 
 def wait(daemon: Dockerd) -> None:
