@@ -13,7 +13,7 @@ from wherry.ctr.containers import CONFIG_PATH_OPTIONS, RUNC, RUNC_OPTIONS, spec_
 from wherry.ctr.lease import held
 from wherry.ctr.spec import changes, devices, user
 from wherry.ctr.spec.default import default, device_rules
-from wherry.ctr.unpack import is_unpacked, snapshotter_name, unpack
+from wherry.ctr.unpack import has_snapshot, snapshotter_name, unpack
 from wherry.ctr.values import labels
 from wherry.linux import accounts, capability
 from wherry.oci.platform import parse_platform
@@ -51,12 +51,12 @@ def create(call: Invocation, *, running: bool) -> str:
     with held(client):
         if options.given("config"):
             root = Root(labels=labels(options.many("label")))
-            spec: dict[str, Any] | None = _read_spec(options.text("config"))
+            given: dict[str, Any] | None = _read_spec(options.text("config"))
         else:
             root = _folder_root(call) if options.on("rootfs") else _image_root(call, name, running=running)
-            spec = None
+            given = None
         try:
-            spec = spec or _spec(call, name, root, running=running)
+            spec = _spec(call, name, root, running=running) if given is None else given
             changes.annotate(spec, labels(options.many("label")))
             client.containers.Create(container={
                 "id": name, "labels": dict(root.labels), "image": root.image, "runtime": runtime, "spec": spec_message(spec),
@@ -76,6 +76,8 @@ def _read_spec(path: str) -> dict[str, Any]:
         raise CommandFailed(f"cannot load spec config file: open {path}: {(problem.strerror or '').lower()}") from problem
     except ValueError as problem:
         raise CommandFailed(f"failed to unmarshal spec config file: {problem}") from problem
+    if not isinstance(found, dict):
+        raise CommandFailed("failed to unmarshal spec config file: it is no object")
     return found
 
 
@@ -90,9 +92,9 @@ def _image_root(call: Invocation, name: str, *, running: bool) -> Root:
     platform = parse_platform(options.text("platform")) if running and options.text("platform") else None
     target = manifests.from_message(image.target)
     snapshotter = snapshotter_name(client, options.text("snapshotter"))
-    if not is_unpacked(client, target, snapshotter, platform):
-        unpack(client, target, snapshotter, platform)
     config = manifests.config(Blobs(client).document, target, platform)
+    if not has_snapshot(client, snapshotter, config.chain_id):
+        unpack(client, target, snapshotter, platform)
     section = config.config or {}
     _snapshot(client, options, (snapshotter, name, config.chain_id), running=running)
     found = {**_fitting(section.get("Labels") or {}), **_fitting(image.labels), **labels(options.many("label"))}
@@ -161,7 +163,7 @@ def _spec(call: Invocation, name: str, root: Root, *, running: bool) -> dict[str
     if root.folder:
         spec["root"] = {"path": root.folder}
     else:
-        changes.image_config(spec, root.config, ())
+        changes.image_config(spec, root.config)
         spec["process"]["user"] = _image_user(call.client, root)
     if options.on("read-only"):
         spec["root"]["readonly"] = True

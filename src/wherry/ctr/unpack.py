@@ -44,14 +44,9 @@ def has_snapshot(client: Client, snapshotter: str, key: str) -> bool:
     return True
 
 
-def image_chain_id(client: Client, target: Descriptor, platform: Platform | None = None) -> str:
-    """The chain id of an image's topmost layer."""
-    return manifests.config(Blobs(client).document, target, platform).chain_id
-
-
-def is_unpacked(client: Client, target: Descriptor, snapshotter: str, platform: Platform | None = None) -> bool:
-    """Whether the image's topmost layer is a snapshot already."""
-    return has_snapshot(client, snapshotter, image_chain_id(client, target, platform))
+def is_unpacked(client: Client, target: Descriptor, snapshotter: str) -> bool:
+    """Whether the topmost layer of the image for this machine is a snapshot already."""
+    return has_snapshot(client, snapshotter, manifests.config(Blobs(client).document, target).chain_id)
 
 
 def unpack(client: Client, target: Descriptor, snapshotter: str, platform: Platform | None = None) -> str:

@@ -17,7 +17,7 @@ def mount(call: Invocation) -> None:
     from wherry.ctr import manifests
     from wherry.ctr.lease import create_lease, held
     from wherry.ctr.mounting import mount_all
-    from wherry.ctr.unpack import image_chain_id, snapshotter_name, unpack
+    from wherry.ctr.unpack import snapshotter_name, unpack
     from wherry.oci.platform import host_platform, parse_platform
 
     options, client = call.options, call.client
@@ -34,8 +34,7 @@ def mount(call: Invocation) -> None:
     except errors.AlreadyExists:
         pass
     with held(client):
-        unpack(client, image, snapshotter, platform)
-        chain = image_chain_id(client, image, platform)
+        chain = unpack(client, image, snapshotter, platform)
         make = client.snapshots.Prepare if options.on("rw") else client.snapshots.View
         try:
             client.lease, before = target, client.lease

@@ -181,9 +181,9 @@ def propagation(spec: Spec, word: str) -> None:
         spec["linux"]["rootfsPropagation"] = word
 
 
-def image_config(spec: Spec, config: Mapping[str, Any], arguments: Sequence[str]) -> None:
-    """Environment, command and folder of an image; `arguments` take the place of its command."""
+def image_config(spec: Spec, config: Mapping[str, Any]) -> None:
+    """Environment, command and folder of an image."""
     process = spec["process"]
     process["env"] = replaced(config.get("Env") or ENVIRONMENT, process.get("env") or ())
-    process["args"] = [*(config.get("Entrypoint") or ()), *(arguments or config.get("Cmd") or ())]
+    process["args"] = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     process["cwd"] = config.get("WorkingDir") or "/"
