@@ -85,6 +85,22 @@ def test_a_later_version_is_refused(tmp_path: Path) -> None:
         Database(path, *SCHEMAS)
 
 
+def test_what_the_disk_does_is_an_os_error(database: Database, tmp_path: Path) -> None:
+    with database.writing() as connection:
+        ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+    rooms = namespaces.Namespaces(database)
+    with pytest.raises(OSError, match="metadata.db: database or disk is full"):
+        rooms.create("n", {f"{at}": "x" * 4000 for at in range(10)})
+    assert rooms.all() == []
+    rooms.create("n", {})
+    (tmp_path / "other.db").write_bytes(b"no database" * 1000)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="file is not a database"):
+        Database(f"{tmp_path}/other.db", *SCHEMAS)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize(("texts", "found"), [
     ((), True), (("",), True), (("id==a",), True), (("id==b",), False), (("id==b", "id==a"), True), (("id==a,labels.x",), True),
     (("id==a,labels.y",), False), (('labels."x"==1',), True), (("labels.x!=1",), False), (("labels.y!=1",), True), (("id~=^[a-c]$",), True),

@@ -29,7 +29,9 @@ class Collector:
         await self._pool.run_long(self._collection.run)
 
     def soon(self) -> None:
-        """Something was let go: what it held may be garbage."""
+        """Something was let go: what it held may be garbage. Nothing is collected any more once it is closed."""
+        if self._is_closed:
+            return
         if self._coming is None:
             self._coming = asyncio.get_running_loop().create_task(self._collect())
         else:
@@ -44,12 +46,13 @@ class Collector:
     async def _collect(self) -> None:
         await asyncio.sleep(_PAUSE_S)
         self._is_wanted_again = False
-        if not self._is_closed:
-            try:
+        try:
+            if not self._is_closed:
                 collected = await self._pool.run_long(self._collection.run)
                 log.debug("garbage collection: %d records, %d files", len(collected.nodes), collected.files)
-            except OSError:
-                log.exception("garbage collection failed; the next one goes on with it")
-        self._coming = None
+        except OSError:
+            log.exception("garbage collection failed; the next one goes on with it")
+        finally:
+            self._coming = None
         if self._is_wanted_again:
             self.soon()

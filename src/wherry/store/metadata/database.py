@@ -15,7 +15,7 @@ from wherry.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
 VERSION: Final = 1
@@ -33,32 +33,29 @@ class Database:
         self._write_lock = threading.Lock()
         self._free: list[sqlite3.Connection] = []
         try:
-            connection = self._connect()
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{path}: {error}") from error
-        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-        if version > VERSION:
-            connection.close()
-            raise Unsupported(f"{path} is of version {version}, and this program knows {VERSION}")
-        for schema in schemas:
-            connection.executescript(schema)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        self._free.append(connection)
+            with _as_os_errors(path):
+                connection = self._connect()
+                self._free.append(connection)
+                self._make(connection, schemas)
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state, whatever others write meanwhile."""
-        connection = self._take()
-        try:
-            connection.execute("BEGIN")
-            yield connection
-        finally:
-            self._give_back(connection, "ROLLBACK")
+        """A transaction that sees one state, whatever others write meanwhile. Raises OSError."""
+        with _as_os_errors(self._path):
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                self._give_back(connection, "ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that nobody else writes beside; undone when the block raises, on the disk when it ends."""
-        with self._write_lock:
+        """A transaction that nobody else writes beside; undone when the block raises, on the disk when it ends. Raises OSError."""
+        with self._write_lock, _as_os_errors(self._path):
             connection = self._take()
             end = "ROLLBACK"
             try:
@@ -74,6 +71,14 @@ class Database:
         """Closes what is open; nobody is in a transaction any more."""
         while self._free:
             self._free.pop().close()
+
+    def _make(self, connection: sqlite3.Connection, schemas: Iterable[str]) -> None:
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        if version > VERSION:
+            raise Unsupported(f"{self._path} is of version {version}, and this program knows {VERSION}")
+        for schema in schemas:
+            connection.executescript(schema)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _take(self) -> sqlite3.Connection:
         try:
@@ -92,8 +97,23 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+
+@contextmanager
+def _as_os_errors(path: str) -> Iterator[None]:
+    """What the disk does to a database (full, unreadable, not one) is an OSError, as with any other file."""
+    try:
+        yield
+    except (sqlite3.InterfaceError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a mistake of ours
+    except sqlite3.Error as error:
+        raise OSError(f"{path}: {error}") from error
