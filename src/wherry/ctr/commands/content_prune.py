@@ -5,14 +5,14 @@ from __future__ import annotations
 from wherry.ctr import log
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import Command, Flag
+from wherry.ctr.holding import PREFIX
 from wherry.ctr.lease import create_lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.ctr.command import Invocation
 
-LAYER_PREFIX = "containerd.io/gc.ref.content.l."
-OLD_PREFIX = "containerd.io/gc.ref.content."
+HOUR_S = 3600.0
 
 
 def references(call: Invocation) -> None:
@@ -28,14 +28,14 @@ def references(call: Invocation) -> None:
                 log.write("debug", "Removing label", digest=info.digest, label=key)
         if cleared and not dry:
             blobs.set_labels(info.digest, cleared)
-    if not dry and not call.options.on("async"):
-        # the end of a lease can be told to wait for the collection
-        client.leases.Delete(id=create_lease(client, "", 0), sync=True)
+    # the end of a lease sets the collection off, and can be told to wait for it; ctr does so after a dry run too
+    client.leases.Delete(id=create_lease(client, "", HOUR_S), sync=not call.options.on("async"))
 
 
 def _is_layer(key: str) -> bool:
-    number = key.removeprefix(OLD_PREFIX)
-    return key.startswith(LAYER_PREFIX) or (key.startswith(OLD_PREFIX) and number.isdigit() and int(number) > 0)
+    """`l.0`, `l.1` …, or of older images `1`, `2` …: the configuration was `0`."""
+    prefix, _, number = key.rpartition(".")
+    return number.isdigit() and (prefix == f"{PREFIX}l" or (f"{prefix}." == PREFIX and int(number) > 0))
 
 
 REFERENCES = Command(usage="[arguments...]", action=references, flags=(
