@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
@@ -47,15 +46,6 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     return syscall.call("pidfd_getfd", f"pidfd={pidfd} fd={fd}", pidfd, fd, 0)
 
 
-def has_ended(pidfd: int) -> bool:
-    """Whether the process has ended (it may still wait to be reaped)."""
-    import select
-
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
-
-
 def reap(pidfd: int, block: bool = True) -> int | None:
     """Waits for a child by its pidfd: its exit code, or 128 + the signal that ended it; None when it still runs.
 
@@ -80,11 +70,6 @@ def set_child_subreaper(on: bool = True) -> None:
 def set_dumpable(on: bool) -> None:
     """Whether others may look into this process (/proc/<pid>/exe, ptrace) without CAP_SYS_PTRACE. prctl(2)."""
     syscall.call("prctl", f"PR_SET_DUMPABLE {on}", PR_SET_DUMPABLE, int(on))
-
-
-def set_parent_death_signal(number: int) -> None:
-    """The signal this process gets when the thread that made it ends; 0 for none. Cleared by set-id execs. prctl(2)."""
-    syscall.call("prctl", f"PR_SET_PDEATHSIG {number}", PR_SET_PDEATHSIG, number)
 
 
 def set_keep_capabilities(on: bool) -> None:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 AF_UNSPEC: Final = 0
 AF_INET: Final = 2
-AF_BRIDGE: Final = 7
 AF_INET6: Final = 10
 
 RTM_NEWLINK: Final = 16
@@ -51,16 +50,13 @@ RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
 RTM_NEWROUTE: Final = 24
-RTM_DELROUTE: Final = 25
 RTM_GETROUTE: Final = 26
 RTM_NEWNEIGH: Final = 28
 RTM_DELNEIGH: Final = 29
-RTM_GETNEIGH: Final = 30
 
 RTNLGRP_LINK: Final = 1
 
 IFF_UP: Final = 0x1
-IFF_LOOPBACK: Final = 0x8
 IF_OPER_UP: Final = 6
 
 IFLA_ADDRESS: Final = 1
@@ -88,20 +84,16 @@ VETH_INFO_PEER: Final = 1
 IFA_ADDRESS: Final = 1
 IFA_LOCAL: Final = 2
 IFA_BROADCAST: Final = 4
-IFA_FLAGS: Final = 8
 IFA_F_NODAD: Final = 0x02
 
 RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
-RTA_PRIORITY: Final = 6
-RTA_PREFSRC: Final = 7
 RTA_TABLE: Final = 15
 RT_TABLE_MAIN: Final = 254
 RTPROT_BOOT: Final = 3
 RT_SCOPE_UNIVERSE: Final = 0
 RT_SCOPE_LINK: Final = 253
-RT_SCOPE_HOST: Final = 254
 RTN_UNICAST: Final = 1
 
 NDA_DST: Final = 1
@@ -352,13 +344,15 @@ def addresses(socket: Socket) -> list[Address]:
 
 def route_add(gateway: str, index: int, destination: str = "", prefix_length: int = 0, *, replace: bool = False) -> Request:
     """A route by a gateway; without a destination the default route. Fails with EEXIST unless `replace`."""
-    return _route(RTM_NEWROUTE, NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL), "add",
-                  gateway, index, destination, prefix_length)
-
-
-def route_delete(gateway: str, index: int, destination: str = "", prefix_length: int = 0) -> Request:
-    """Takes a route away. Fails with ESRCH when there is none."""
-    return _route(RTM_DELROUTE, 0, "delete", gateway, index, destination, prefix_length)
+    family = _packed(gateway or destination)[0]
+    scope = RT_SCOPE_UNIVERSE if gateway else RT_SCOPE_LINK
+    body = _ROUTE.pack(family, prefix_length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+    body += attribute(RTA_DST, _packed(destination)[1]) if destination else b""
+    body += attribute(RTA_GATEWAY, _packed(gateway)[1]) if gateway else b""
+    body += u32(RTA_OIF, index) if index else b""
+    target = f"{destination}/{prefix_length}" if destination else "default"
+    return Request(kind=RTM_NEWROUTE, flags=NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL), body=body,
+                   subject=f"add route {target} via {gateway or index}")
 
 
 def routes(socket: Socket) -> list[Route]:
@@ -404,17 +398,6 @@ def mac_bytes(mac: str) -> bytes:
     if len(packed) != 6:
         raise ValueError(f"invalid MAC address: {mac}")
     return packed
-
-
-def _route(kind: int, flags: int, verb: str, gateway: str, index: int, destination: str, prefix_length: int) -> Request:
-    family = _packed(gateway or destination)[0]
-    scope = RT_SCOPE_UNIVERSE if gateway or kind == RTM_DELROUTE else RT_SCOPE_LINK
-    body = _ROUTE.pack(family, prefix_length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
-    body += attribute(RTA_DST, _packed(destination)[1]) if destination else b""
-    body += attribute(RTA_GATEWAY, _packed(gateway)[1]) if gateway else b""
-    body += u32(RTA_OIF, index) if index else b""
-    target = f"{destination}/{prefix_length}" if destination else "default"
-    return Request(kind=kind, flags=flags, body=body, subject=f"{verb} route {target} via {gateway or index}")
 
 
 def _link(index: int = 0, flags: int = 0, change: int = 0) -> bytes:

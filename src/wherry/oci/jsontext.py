@@ -1,4 +1,4 @@
-"""JSON for programs that start cold: `loads` and `dumps` on `_json`, the C half of the library's module; `Section` reads a document.
+"""JSON for programs that start cold: `loads` and `dumps` on `_json`, the C half of the library's module; `Section` reads one.
 
 `import json` costs a cold start 7 ms (it brings `re`), `_json` less than one. Where `_json` is missing or differs, the
 library's module does the work; the results are the same (a property test compares them).

@@ -97,11 +97,6 @@ class Attachment:
         """Whether the client has not taken yet what it was given."""
         return bool(self._pending) and self._replay is None
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more is sent to it."""
-        return self._over
-
     def feed(self, stream: int, chunk: bytes) -> None:
         """Gives it a chunk of output."""
         if self._over or self._closing or self._replay is not None or stream not in self._streams:

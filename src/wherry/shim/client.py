@@ -67,7 +67,6 @@ __all__ = [
     "read_exit",
 ]
 
-SLOTS = 1
 _MAX_FDS = 253  # SCM_MAX_FD, unix(7)
 _SO_SNDBUFFORCE = 32
 

@@ -20,7 +20,6 @@ IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
 HUP: Final = select.EPOLLHUP
 ERR: Final = select.EPOLLERR
-RDHUP: Final = select.EPOLLRDHUP
 SIGCHLD: Final = 17
 
 
