@@ -159,7 +159,6 @@ class Zygote:
         self._run_folder = run_folder
         self._control: socket.socket | None = None
         self._pid = 0
-        self._slots: list[socket.socket] = []
         self._gone: asyncio.Future[int] | None = None
         self._parked: socket.socket | None = None
 
