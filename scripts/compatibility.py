@@ -165,11 +165,14 @@ def _containerd(known: dict[str, Any]) -> str:
     for name in facts["messages"]:
         described = importlib.import_module(f"wherry.proto.services.{name}_pb2").DESCRIPTOR.services_by_name
         for service in described.values():
+            short = service.full_name.removeprefix("containerd.services.")
             methods = [method.name for method in service.methods]
-            good = [one for one in methods if hasattr(done.get(service.full_name), python_name(one))]
-            for status, found in ((DONE, good), (NOT_YET, [one for one in methods if one not in good])):
+            there = [one for one in methods if hasattr(done.get(service.full_name), python_name(one))]
+            refused = [one for one in there if f"{short}.{one}" in facts["refused"]]
+            for status, found, note in ((DONE, [one for one in there if one not in refused], facts["notes"].get(short, "")),
+                                        (NOT_YET, refused, "refused by name"),
+                                        (NOT_YET, [one for one in methods if one not in there], "UNIMPLEMENTED")):
                 if found:
-                    note = facts["notes"].get(service.full_name.removeprefix("containerd.services."), "") if status == DONE else "UNIMPLEMENTED"
                     rows.append((f"`{service.full_name}`", _code(found), status, note, _link(facts["tests"].get(name, facts["test"]))))
     return ("`wherryd`'s gRPC socket; also `grpc.health.v1.Health` (`Check`). Calls are compared with containerd 1.6.20: codes, texts, answers.\n\n"
             + _table(("service", "methods", "", "note", "test"), rows))
