@@ -91,8 +91,7 @@ class ContainerdApi:
         from wherry.api.containerd.tasking import Tasking
 
         async with AsyncExitStack() as undo:
-            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.run_folder, ground.pool, ground.zygote,
-                                          ground.engine)
+            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.pool, ground.engine)
             undo.callback(rooms.close)
             tasking = await Tasking.open(ground.run_folder, address, ground.zygote, rooms.exchange)
             undo.push_async_callback(tasking.close)

@@ -90,7 +90,7 @@ def test_what_the_disk_does_is_an_os_error(database: Database, tmp_path: Path) -
         ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
         connection.execute(f"PRAGMA max_page_count = {pages}")
     rooms = namespaces.Namespaces(database)
-    with pytest.raises(OSError, match="metadata.db: database or disk is full"):
+    with pytest.raises(OSError, match=r"metadata\.db: database or disk is full"):
         rooms.create("n", {f"{at}": "x" * 4000 for at in range(10)})
     assert rooms.all() == []
     rooms.create("n", {})

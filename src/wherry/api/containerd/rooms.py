@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from wherry.api.containerd import moby
@@ -22,7 +23,6 @@ from wherry.store.snapshots.snapshotter import Snapshotter
 if TYPE_CHECKING:
     from wherry.engine.compose import Engine
     from wherry.engine.pool import Pool
-    from wherry.shim.client import Zygote
     from wherry.store.snapshots.layout import Layout
 
 _SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, sandboxes.SCHEMA, blobs.SCHEMA, ingests.SCHEMA,
@@ -32,36 +32,36 @@ _SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, 
 class Rooms:
     """The rooms by name; it does nothing itself but open and close them."""
 
-    def __init__(self, folder: str, run_folder: str, pool: Pool, zygote: Zygote, engine: Engine | None) -> None:
+    def __init__(self, folder: str, pool: Pool, engine: Engine | None) -> None:
         """Opens what lies in `folder`, makes what is missing, and removes what a crash left half made.
 
-        What need not outlive the machine's next start lies in `run_folder`. `zygote` starts shims. `engine`
-        is what serves Docker's API in the same daemon: its containers are seen in the namespace `moby`.
+        `engine` is what serves Docker's API in the same daemon: its containers are seen in the namespace `moby`.
 
         Raises Unsupported for a later version's database, OSError.
         """
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self.folder = folder
-        self.run_folder = run_folder
         self.pool = pool
-        self.zygote = zygote
         self.exchange = Exchange()
-        self.database = Database(f"{folder}/metadata.db", *_SCHEMAS)
-        self.namespaces = namespaces.Namespaces(self.database)
-        self.containers = containers.Containers(self.database) if engine is None else moby.Containers(self.database, engine)
-        self.docker = None if engine is None else moby.Tasks(engine)
-        self.images = images.Images(self.database)
-        self.leases = leases.Leases(self.database)
-        self.sandboxes = sandboxes.Sandboxes(self.database)
-        self.streams = Streams()
-        self.content_files = ContentFiles(f"{folder}/content")
-        self.blobs = blobs.Blobs(self.database, self.leases, self.content_files)
-        self.ingests = ingests.Ingests(self.database, self.leases, self.content_files)
-        self.snapshotters = {layout.name: self._snapshotter(layout(f"{folder}/snapshots/{layout.name}"))
-                             for layout in (OverlayLayout, NativeLayout)}
-        collection = Collection(self.database, self.content_files, self.ingests, self.snapshotters.values())
-        collection.sweep()
-        self.collector = Collector(pool, collection)
+        with ExitStack() as undo:
+            self.database = Database(f"{folder}/metadata.db", *_SCHEMAS)
+            undo.callback(self.database.close)
+            self.namespaces = namespaces.Namespaces(self.database)
+            self.containers = containers.Containers(self.database) if engine is None else moby.Containers(self.database, engine)
+            self.docker = None if engine is None else moby.Tasks(engine)
+            self.images = images.Images(self.database)
+            self.leases = leases.Leases(self.database)
+            self.sandboxes = sandboxes.Sandboxes(self.database)
+            self.streams = Streams()
+            files = ContentFiles(f"{folder}/content")
+            self.blobs = blobs.Blobs(self.database, self.leases, files)
+            self.ingests = ingests.Ingests(self.database, self.leases, files)
+            self.snapshotters = {layout.name: self._snapshotter(layout(f"{folder}/snapshots/{layout.name}"))
+                                 for layout in (OverlayLayout, NativeLayout)}
+            collection = Collection(self.database, files, self.ingests, self.snapshotters.values())
+            collection.sweep()
+            self.collector = Collector(pool, collection)
+            undo.pop_all()
 
     def _snapshotter(self, layout: Layout) -> Snapshotter:
         return Snapshotter(layout, snapshot_records.Records(self.database, self.leases, layout.name))

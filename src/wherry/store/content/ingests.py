@@ -72,7 +72,6 @@ class Ingests:
         self._files = files
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], float] = {}  # since when
-        self._sweep()
 
     def writer(self, namespace: str, ref: str, *, total: int = 0, expected: str = "", lease: str = "") -> Writer:
         """Begins a write, or goes on with it. `total` bytes and the digest `expected` are announced, 0 and "" when they are not.
@@ -200,14 +199,6 @@ class Ingests:
     def _forget(self, connection: sqlite3.Connection, namespace: str, ref: str) -> None:
         connection.execute("DELETE FROM ingests WHERE namespace = ? AND ref = ?", (namespace, ref))
         self._leases.leave(connection, namespace, INGESTS, ref)
-
-    def _sweep(self) -> None:
-        """Removes the files of writes that were forgotten when we died."""
-        with self._database.reading() as connection:
-            known = {number for (number,) in connection.execute("SELECT id FROM ingests")}
-        for number in self._files.ingests():
-            if number not in known:
-                self._files.remove_ingest(number)
 
 
 def _row(connection: sqlite3.Connection, namespace: str, ref: str) -> tuple[Any, ...] | None:

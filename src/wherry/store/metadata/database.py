@@ -54,7 +54,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that nobody else writes beside; undone when the block raises, on the disk when it ends. Raises OSError."""
+        """A transaction that nobody else writes beside: undone when the block raises, on the disk when it ends. OSError."""
         with self._write_lock, _as_os_errors(self._path):
             connection = self._take()
             end = "ROLLBACK"
