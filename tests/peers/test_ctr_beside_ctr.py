@@ -14,7 +14,8 @@ import shutil
 import subprocess
 
 import pytest
-from ctr_side import IMAGE, OURS, Side, run_ours, side
+from ctr_side import OURS, Side, run_ours, side
+from real_containerd import IMAGE
 
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.slow,
               pytest.mark.skipif(not (shutil.which("ctr") and shutil.which("containerd")), reason="needs containerd and ctr")]

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ctr_side import IMAGE, OURS, side
+from ctr_side import OURS, side
 from docker_registry import serve
+from real_containerd import IMAGE
 from terminal_lab import Terminal
 
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.slow,

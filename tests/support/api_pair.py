@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from real_containerd import containerd
+from real_containerd import COLLECTS_WHEN_ASKED, containerd
 from wherryd_box import PROGRAM
 
 from wherry.proto.method import Method, methods
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 PATIENCE_S = 60.0
-# Garbage collection comes when it is asked for, so that calls on things that nothing holds can be compared.
-_NEVER_COLLECTS = """[plugins."io.containerd.gc.v1.scheduler"]
-mutation_threshold = 1000000
-schedule_delay = "1h"
-startup_delay = "1h"
-"""
 Answer = tuple[str, str, Any]
 """The code's name, the text, and the answer as a dictionary (a list of them of a stream)."""
 
@@ -165,7 +159,7 @@ class Pair:
 @contextlib.contextmanager
 def pair() -> Iterator[Pair]:
     """The real containerd and wherryd, both empty but for the real one's namespace `default`."""
-    with containerd(settings=_NEVER_COLLECTS) as real, ours() as wherry:
+    with containerd(settings=COLLECTS_WHEN_ASKED) as real, ours() as wherry:
         yield Pair(Side(real.socket), wherry)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,28 +14,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from busybox_image import archive
+from real_containerd import COLLECTS_WHEN_ASKED, START_S, containerd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_S = 60.0
-IMAGE = "docker.io/library/busybox:latest"
+    from real_containerd import Containerd
+
 OURS = str(Path(sys.executable).parent / "wherry-ctr")
-_CONFIG = """version = 2
-root = "{folder}/root"
-state = "/run/containerd"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "{folder}/sock"
-[debug]
-address = "{folder}/debug"
-# The garbage is collected when a call asks for it, not when there is time: listings are the same each time.
-[plugins."io.containerd.gc.v1.scheduler"]
-startup_delay = "3600s"
-deletion_threshold = 0
-mutation_threshold = 1000000
-"""
 # What differs from call to call, and from program to program. The first word of a log line's time too.
 _CHANGING = (
     (r'time="[^"]*"', 'time="T"'), (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000 UTC)", "TIME"), (r"(?m)^wherry-ctr:", "ctr:"),
@@ -94,25 +79,11 @@ def run_ours(words: tuple[str, ...], data: bytes, environment: dict[str, str]) -
 
 
 class Side:
-    """One containerd and the client that speaks to it."""
+    """A containerd and the client that speaks to it."""
 
-    def __init__(self, program: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="wherry-ctr-", dir="/var/tmp"))
-        self.program = program
-        self.socket = f"{self.folder}/sock"
-        (self.folder / "config.toml").write_text(_CONFIG.format(folder=self.folder))
+    def __init__(self, server: Containerd, program: str) -> None:
+        self.folder, self.socket, self.program = server.folder, server.socket, program
         self.environment = {"PATH": os.environ["PATH"], "CONTAINERD_ADDRESS": self.socket, "HOME": str(self.folder)}
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Starts containerd, waits until it answers, and gives it the busybox image."""
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(["containerd", "-c", str(self.folder / "config.toml")], stdout=log, stderr=log)
-        deadline = time.monotonic() + START_S
-        while subprocess.run(["ctr", "version"], env=self.environment, capture_output=True).returncode != 0:
-            assert time.monotonic() < deadline, (self.folder / "log").read_text(errors="replace")[-3000:]
-        (self.folder / "image.tar").write_bytes(archive("busybox:latest"))
-        subprocess.run(["ctr", "images", "import", f"{self.folder}/image.tar"], env=self.environment, check=True, capture_output=True)
 
     def call(self, *words: str, data: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Runs the side's client; `{folder}` in a word is the side's folder."""
@@ -135,24 +106,9 @@ class Side:
         done = self.call(*words, data=data)
         return done.returncode, self.plain(done.stdout), self.plain(done.stderr)
 
-    def end(self) -> None:
-        """Ends what runs and removes everything."""
-        tasks = subprocess.run(["ctr", "tasks", "ls", "-q"], env=self.environment, capture_output=True, text=True).stdout.split()
-        for task in tasks:
-            subprocess.run(["ctr", "tasks", "rm", "-f", task], env=self.environment, capture_output=True)
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(START_S)
-        for folder in (self.folder, "/run/containerd"):
-            shutil.rmtree(folder, ignore_errors=True)
-
 
 @contextlib.contextmanager
 def side(program: str) -> Iterator[Side]:
-    """A started side; all of it is gone at the end."""
-    one = Side(program)
-    try:
-        one.start()
-        yield one
-    finally:
-        one.end()
+    """A started side with the busybox image; all of it is gone at the end."""
+    with containerd(settings=COLLECTS_WHEN_ASKED) as server:
+        yield Side(server, program)

@@ -28,6 +28,12 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "{socket}"
 """
+# Garbage is collected when a call asks for it, not when there is time: listings are the same each time, and what nothing holds stays.
+COLLECTS_WHEN_ASKED = """[plugins."io.containerd.gc.v1.scheduler"]
+startup_delay = "1h"
+deletion_threshold = 0
+mutation_threshold = 1000000
+"""
 
 
 class Containerd:

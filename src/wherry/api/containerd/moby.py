@@ -8,15 +8,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from wherry.errors import NotFound, Unsupported
+from wherry.errors import AlreadyExists, NotFound, Unsupported
 from wherry.linux import cgroup
 from wherry.linux.file import read
+from wherry.oci.gotext import quote
 from wherry.shim.containerd import messages, metrics
+from wherry.shim.containerd.leftovers import SIGKILL
 from wherry.shim.containerd.settings import cgroup_of
 from wherry.store.metadata import containers as store
 from wherry.store.metadata.packed import Packed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wherry.engine.compose import Engine
     from wherry.engine.container import Container
     from wherry.store.metadata.database import Database
@@ -37,16 +41,31 @@ class Containers(store.Containers):
 
     def get(self, namespace: str, name: str) -> store.Container:
         """One by its id. Raises NotFound."""
-        found = _running(self._engine).get(name) if namespace == NAMESPACE else None
+        found = _find(self._engine, namespace, name)
         return super().get(namespace, name) if found is None else _record(found)
 
     def all(self, namespace: str, wanted: Filter) -> list[store.Container]:
         """Those of a namespace that a filter lets through."""
-        own = super().all(namespace, wanted)
-        if namespace != NAMESPACE:
-            return own
-        docker = [_record(one) for one in _running(self._engine).values()]
-        return [*own, *(one for one in docker if wanted(one.field))]
+        docker = [_record(one) for one in _running(self._engine, namespace)]
+        return [*super().all(namespace, wanted), *(one for one in docker if wanted(one.field))]
+
+    def create(self, namespace: str, container: store.Container) -> store.Container:
+        """Makes one. Raises InvalidArgument, AlreadyExists."""
+        if _find(self._engine, namespace, container.id):
+            raise AlreadyExists(f"container {quote(container.id)}: already exists")
+        return super().create(namespace, container)
+
+    def update(self, namespace: str, container: store.Container, paths: Sequence[str]) -> store.Container:
+        """Replaces what the paths name. Raises NotFound, InvalidArgument, Unsupported for one of Docker's."""
+        if _find(self._engine, namespace, container.id):
+            raise _refusal(container.id, "update")
+        return super().update(namespace, container, paths)
+
+    def delete(self, namespace: str, name: str) -> None:
+        """Removes one. Raises NotFound, Unsupported for one of Docker's."""
+        if _find(self._engine, namespace, name):
+            raise _refusal(name, "delete")
+        super().delete(namespace, name)
 
 
 class Tasks:
@@ -57,11 +76,12 @@ class Tasks:
 
     def all(self, namespace: str) -> list[Task]:
         """Those of a namespace: none but of `moby`."""
-        return [Task(self._engine, one) for one in _running(self._engine).values()] if namespace == NAMESPACE else []
+        return [Task(self._engine, one) for one in _running(self._engine, namespace)]
 
     def find(self, namespace: str, container_id: str) -> Task | None:
         """One of them."""
-        return next((one for one in self.all(namespace) if one.id == container_id), None)
+        found = _find(self._engine, namespace, container_id)
+        return None if found is None else Task(self._engine, found)
 
 
 class Task:
@@ -95,21 +115,36 @@ class Task:
             case "Wait":
                 ended = await container.exited()
                 return {"exit_status": ended.exit_code, "exited_at": messages.timestamp(time.time_ns())}
-            case "Kill":
+            case "Kill" if values["all"] and values["signal"] != SIGKILL:
+                await container.require_shim().signal(values["signal"], everyone=True)
+            case "Kill":  # SIGKILL ends all with the first of them
                 await engine.lifecycle.kill(container, str(values["signal"]))
             case "Pause":
                 await engine.lifecycle.pause(container)
             case "Resume":
                 await engine.lifecycle.unpause(container)
             case _:
-                raise Unsupported(f"container {self.id} belongs to Docker's API, which alone can do this ({method}): "
-                                  "not implemented")
+                raise _refusal(self.id, method)
         return {}
 
 
-def _running(engine: Engine) -> dict[str, Container]:
-    found = sorted(((one.id, one) for one in tuple(engine.containers)), key=lambda pair: pair[0])
-    return {name: one for name, one in found if one.state.running and one.shim is not None}
+def _running(engine: Engine, namespace: str) -> list[Container]:
+    """Those that are seen in a namespace, by id."""
+    found = [one for one in engine.containers if _runs(one)] if namespace == NAMESPACE else []
+    return sorted(found, key=lambda one: one.id)
+
+
+def _find(engine: Engine, namespace: str, container_id: str) -> Container | None:
+    found = engine.containers.get(container_id) if namespace == NAMESPACE else None
+    return found if found is not None and _runs(found) else None
+
+
+def _runs(container: Container) -> bool:
+    return container.state.running and container.shim is not None
+
+
+def _refusal(container_id: str, doing: str) -> Unsupported:
+    return Unsupported(f"container {container_id} belongs to Docker's API, which alone can do this ({doing}): not implemented")
 
 
 def _record(container: Container) -> store.Container:

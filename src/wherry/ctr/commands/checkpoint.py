@@ -15,25 +15,18 @@ if TYPE_CHECKING:
 OPTIONS_TYPE = "application/vnd.containerd.container.checkpoint.runtime.options+proto"
 SPEC_TYPE = "application/vnd.containerd.container.checkpoint.config.v1+proto"
 RUNTIME, SNAPSHOTTER = "io.containerd.checkpoint.runtime", "io.containerd.checkpoint.snapshotter"
-REFERENCE = "org.opencontainers.image.ref.name"
 
 
 def checkpoint(call: Invocation) -> None:
     """Writes an index of the container's options and, as asked for, its task, image and changes; then names it."""
     from wherry import errors
-    from wherry.ctr import containers, manifests
+    from wherry.ctr import containers
     from wherry.ctr.blobs import Blobs
-    from wherry.ctr.commands.images_archive import put_image
-    from wherry.ctr.holding import labels_of
     from wherry.ctr.lease import held
-    from wherry.oci import image as oci
+    from wherry.ctr.names import REFERENCE_NAME
     from wherry.oci.image import Index
 
-    client, name, reference = call.client, call.argument(0), call.argument(1)
-    if not name:
-        raise CommandFailed("container id must be provided")
-    if not reference:
-        raise CommandFailed("ref must be provided")
+    client, (name, reference) = call.client, _names(call)
     record, blobs = containers.load(client, name), Blobs(client)
     with held(client):
         running = call.options.on("task")
@@ -47,12 +40,33 @@ def checkpoint(call: Invocation) -> None:
         finally:
             if running:
                 client.tasks.Resume(container_id=name)
-        index = Index(manifests=entries, annotations={RUNTIME: record.runtime.name, SNAPSHOTTER: record.snapshotter,
-                                                      REFERENCE: record.image})
-        data = manifests.index_json(index)
-        made = oci.descriptor(data, oci.OCI_INDEX)
-        blobs.write(f"checkpoint-{made.digest}", (data,), size=made.size, digest=made.digest, labels=labels_of(made, entries))
-        put_image(client, reference, made)
+        _store(call, reference, Index(manifests=entries, annotations={
+            RUNTIME: record.runtime.name, SNAPSHOTTER: record.snapshotter, REFERENCE_NAME: record.image}))
+
+
+def _names(call: Invocation) -> tuple[str, str]:
+    """The container and the image that the arguments name."""
+    name, reference = call.argument(0), call.argument(1)
+    if not name:
+        raise CommandFailed("container id must be provided")
+    if not reference:
+        raise CommandFailed("ref must be provided")
+    return name, reference
+
+
+def _store(call: Invocation, name: str, index: Index) -> None:
+    """Writes the index of a checkpoint, with the labels that hold its parts, and gives it an image's name."""
+    from wherry.ctr import manifests
+    from wherry.ctr.blobs import Blobs
+    from wherry.ctr.commands.images_archive import put_image
+    from wherry.ctr.holding import labels_of
+    from wherry.oci import image as oci
+
+    data = manifests.index_json(index)
+    made = oci.descriptor(data, oci.OCI_INDEX)
+    Blobs(call.client).write(f"checkpoint-{made.digest}", (data,), size=made.size, digest=made.digest,
+                             labels=labels_of(made, index.manifests))
+    put_image(call.client, name, made)
 
 
 def _parts(call: Invocation, blobs: Blobs, record: Any) -> tuple[Descriptor, ...]:
@@ -87,11 +101,7 @@ def restore(call: Invocation) -> None:
     from wherry.ctr.lease import held
     from wherry.oci.image import Index
 
-    client, name, reference = call.client, call.argument(0), call.argument(1)
-    if not name:
-        raise CommandFailed("container id must be provided")
-    if not reference:
-        raise CommandFailed("ref must be provided")
+    client, (name, reference) = call.client, _names(call)
     blobs = Blobs(client)
     target = manifests.from_message(client.images.Get(name=reference).image.target)
     index = Index.from_json(blobs.document(target))
@@ -107,27 +117,36 @@ def restore(call: Invocation) -> None:
 def _restore(call: Invocation, name: str, index: Index, spec: bytes) -> None:
     from google.protobuf import any_pb2
 
+    from wherry import errors
     from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs
+    from wherry.ctr.names import REFERENCE_NAME
     from wherry.ctr.unpack import unpack
     from wherry.oci.image import OCI_LAYER_GZIP
 
     client = call.client
     blobs = Blobs(client)
-    image = client.images.Get(name=index.annotations[REFERENCE]).image
-    snapshotter = index.annotations[SNAPSHOTTER]
-    chain = unpack(client, manifests.from_message(image.target), snapshotter)
-    mounts = client.snapshots.Prepare(snapshotter=snapshotter, key=name, parent=chain).mounts
-    for one in index.manifests if call.options.on("rw") else ():
-        if one.media_type == OCI_LAYER_GZIP:
-            client.diffs.Apply(diff=manifests.to_message(one), mounts=mounts)
+    for key in (REFERENCE_NAME, SNAPSHOTTER, RUNTIME):
+        if key not in index.annotations:
+            raise CommandFailed(f"the checkpoint does not say its {key}")
     runtime: dict[str, Any] = {"name": index.annotations[RUNTIME]}
     for one in index.manifests:
         if one.media_type == OPTIONS_TYPE:
             runtime["options"] = any_pb2.Any.FromString(blobs.document(one))
-    client.containers.Create(container={
-        "id": name, "image": image.name, "runtime": runtime, "spec": any_pb2.Any.FromString(spec), "snapshotter": snapshotter,
-        "snapshot_key": name})
+    image = client.images.Get(name=index.annotations[REFERENCE_NAME]).image
+    snapshotter = index.annotations[SNAPSHOTTER]
+    chain = unpack(client, manifests.from_message(image.target), snapshotter)
+    mounts = client.snapshots.Prepare(snapshotter=snapshotter, key=name, parent=chain).mounts
+    try:
+        for one in index.manifests if call.options.on("rw") else ():
+            if one.media_type == OCI_LAYER_GZIP:
+                client.diffs.Apply(diff=manifests.to_message(one), mounts=mounts)
+        client.containers.Create(container={
+            "id": name, "image": image.name, "runtime": runtime, "spec": any_pb2.Any.FromString(spec),
+            "snapshotter": snapshotter, "snapshot_key": name})
+    except errors.WherryError:
+        client.snapshots.Remove(snapshotter=snapshotter, key=name)
+        raise
 
 
 def task_checkpoint(call: Invocation) -> None:
@@ -135,12 +154,8 @@ def task_checkpoint(call: Invocation) -> None:
     import time
 
     from wherry.ctr import containers, manifests
-    from wherry.ctr.blobs import Blobs
-    from wherry.ctr.commands.images_archive import put_image
     from wherry.ctr.containers import RUNC_OPTIONS
-    from wherry.ctr.holding import labels_of
     from wherry.ctr.lease import held
-    from wherry.oci import image as oci
     from wherry.oci.image import Index
     from wherry.oci.platform import host_platform
     from wherry.proto import runc_pb2
@@ -160,12 +175,8 @@ def task_checkpoint(call: Invocation) -> None:
         if options.text("image-path"):
             return
         entries = tuple(manifests.from_message(one).replace(platform=host_platform()) for one in found)
-        data = manifests.index_json(Index(manifests=entries))
-        made = oci.descriptor(data, oci.OCI_INDEX)
-        Blobs(client).write(f"checkpoint-{made.digest}", (data,), size=made.size, digest=made.digest,
-                            labels=labels_of(made, entries))
         image = f"containerd.io/checkpoint/{name}:{time.strftime('%m-%d-%Y-%H:%M:%S')}"
-        put_image(client, image, made)
+        _store(call, image, Index(manifests=entries))
         call.streams.line(image)
 
 

@@ -34,8 +34,8 @@ def references(call: Invocation) -> None:
 
 def _is_layer(key: str) -> bool:
     """`l.0`, `l.1` …, or of older images `1`, `2` …: the configuration was `0`."""
-    prefix, _, number = key.rpartition(".")
-    return number.isdigit() and (prefix == f"{PREFIX}l" or (f"{prefix}." == PREFIX and int(number) > 0))
+    name = key.removeprefix(PREFIX)
+    return name != key and (name.startswith("l.") or (name.isdigit() and int(name) > 0))
 
 
 REFERENCES = Command(usage="[arguments...]", action=references, flags=(
