@@ -45,17 +45,22 @@ class NameFiles:
         config, host = container.record.config, container.host
         gateway = self._gateway(connected)
         if host.network_mode == "host":
-            return _read("/etc/hosts") + _extra(host.extra_hosts or (), gateway)
+            return files.read_text("/etc/hosts") + _extra(host.extra_hosts or (), gateway)
         addresses = [one.ipv4_address for one in connected.endpoints.values() if one.ipv4_address]
         return files.hosts(config.hostname, config.domainname, addresses, host.extra_hosts or (),
                            (link.hosts for link in container.linked), gateway)
 
     def _resolv_conf(self, container: Container, connected: Connected) -> str:
         host, options = container.host, self._options
+        dns, search = host.dns or options.dns, host.dns_search or options.dns_search
+        settings = host.dns_options or options.dns_options
+        is_host = host.network_mode == "host"
+        text = files.read_text(files.RESOLV_CONF) if is_host else files.read_host()
+        if is_host and not (dns or search or settings):
+            return text
         embedded = any(self._connections.has_dns(network_id) for network_id in connected.endpoints)
-        return files.resolv_conf(
-            files.parse_resolv_conf(_read("/etc/resolv.conf")), embedded=embedded, dns=host.dns or options.dns,
-            search=host.dns_search or options.dns_search, options=host.dns_options or options.dns_options)
+        return files.resolv_conf(files.parse_resolv_conf(text), embedded=embedded, is_host=is_host, dns=dns, search=search,
+                                 options=settings)
 
     def _gateway(self, connected: Connected) -> str:
         """What `host-gateway` stands for: the daemon's option, else the default bridge's own address."""
@@ -69,14 +74,6 @@ def _extra(hosts: tuple[str, ...], gateway: str) -> str:
         name, _, address = text.partition("=" if "=" in text else ":")
         lines.append(f"{gateway if address == 'host-gateway' else address}\t{name}\n")
     return "".join(lines)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
 
 
 def _replace(path: str, text: str) -> None:

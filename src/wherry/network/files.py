@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 EMBEDDED_DNS = "127.0.0.11"
 RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
+_RESOLVED_STUB = "127.0.0.53"
 PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
 """Used, as in Docker, when the host knows no server that a container could reach."""
 
@@ -78,13 +79,23 @@ def parse_resolv_conf(text: str) -> ResolvConf:
     return ResolvConf(nameservers=tuple(servers), search=search, options=tuple(options))
 
 
-def host_file(etc_text: str) -> str:
-    """Which of the host's files says where names are asked.
+def read_host(root: str = "") -> str:
+    """The text that says where the host asks for names; empty where there is none.
 
-    Where /etc/resolv.conf knows only systemd-resolved's stub, which a container cannot reach, that is the file with the servers
-    behind it.
+    Where /etc/resolv.conf knows only systemd-resolved's stub, which a container cannot reach, it is that of the file with the
+    servers behind it.
     """
-    return RESOLVED_CONF if parse_resolv_conf(etc_text).nameservers == ("127.0.0.53",) else RESOLV_CONF
+    text = read_text(root + RESOLV_CONF)
+    return text if parse_resolv_conf(text).nameservers != (_RESOLVED_STUB,) else read_text(root + RESOLVED_CONF) or text
+
+
+def read_text(path: str) -> str:
+    """A file of the host; empty where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def upstream_servers(host: ResolvConf, dns: Iterable[str] = ()) -> tuple[str, ...]:
@@ -96,15 +107,19 @@ def resolv_conf(
     host: ResolvConf,
     *,
     embedded: bool,
+    is_host: bool = False,
     dns: Iterable[str] = (),
     search: Iterable[str] = (),
     options: Iterable[str] = (),
 ) -> str:
-    """The text of /etc/resolv.conf. `embedded`: on a user-defined network, so the only server is 127.0.0.11.
+    """The text of /etc/resolv.conf.
 
+    `embedded`: on a user-defined network, so the only server is 127.0.0.11. `is_host`: in the host's own network namespace, where
+    the host's servers are reached also on its loopback.
     What is given replaces what the host says, each kind by itself; a search domain `.` means none.
     """
-    servers = tuple(dns) or tuple(server for server in host.nameservers if _is_reachable(server)) or PUBLIC_SERVERS
+    reachable = host.nameservers if is_host else tuple(one for one in host.nameservers if _is_reachable(one)) or PUBLIC_SERVERS
+    servers = tuple(dns) or reachable
     domains = tuple(search) or host.search
     domains = () if domains == (".",) else domains
     settings = tuple(options) or host.options

@@ -101,12 +101,4 @@ def _dns(container_id: str, visible: tuple[View, ...], servers: tuple[str, ...] 
 def _servers(sandbox: Sandbox, visible: tuple[View, ...]) -> tuple[str, ...]:
     if all(view.network.internal for view in visible):
         return ()  # an internal network has no way out, also not by asking us
-    return sandbox.dns_servers or files.upstream_servers(_host_resolver())
-
-
-def _host_resolver() -> files.ResolvConf:
-    try:
-        with open(files.RESOLV_CONF) as file:
-            return files.parse_resolv_conf(file.read())
-    except FileNotFoundError:
-        return files.ResolvConf()
+    return sandbox.dns_servers or files.upstream_servers(files.parse_resolv_conf(files.read_host()))

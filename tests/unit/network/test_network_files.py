@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from wherry.errors import InvalidArgument
 from wherry.network import files
 from wherry.network.files import ResolvConf
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOST = ResolvConf(nameservers=("127.0.0.53", "192.0.2.1", "fd00::1"), search=("example.org",), options=("edns0",))
 
@@ -54,6 +59,15 @@ def test_user_networks_get_the_embedded_server() -> None:
     assert files.upstream_servers(ResolvConf()) == files.PUBLIC_SERVERS
 
 
-def test_the_file_behind_the_stub_of_resolved() -> None:
-    assert files.host_file("nameserver 127.0.0.53\n") == files.RESOLVED_CONF
-    assert files.host_file("nameserver 127.0.0.53\nnameserver 192.0.2.1\n") == files.RESOLV_CONF
+@pytest.mark.parametrize(("etc", "resolved", "text"), [
+    ("nameserver 127.0.0.53\n", "nameserver 192.0.2.9\n", "nameserver 192.0.2.9\n"),
+    ("nameserver 127.0.0.53\nnameserver 192.0.2.1\n", "nameserver 192.0.2.9\n", "nameserver 127.0.0.53\nnameserver 192.0.2.1\n"),
+    ("nameserver 127.0.0.53\n", None, "nameserver 127.0.0.53\n"), (None, None, ""),
+])
+def test_the_file_behind_the_stub_of_resolved(tmp_path: Path, etc: str | None, resolved: str | None, text: str) -> None:
+    for path, content in ((files.RESOLV_CONF, etc), (files.RESOLVED_CONF, resolved)):
+        if content is not None:
+            place = tmp_path / path.removeprefix("/")
+            place.parent.mkdir(parents=True)
+            place.write_text(content)
+    assert files.read_host(str(tmp_path)) == text

@@ -17,8 +17,9 @@ LIMIT_KIB = 12 * 1024
 def test_it_imports_nothing_heavy_and_stays_small() -> None:
     code = ("from wherry.shim.zygote import preload; preload(); import sys; print(*sys.modules); "
             "print([line for line in open('/proc/self/smaps_rollup') if line.startswith('Rss:')][0].split()[1])")
-    program = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); {code}"
-    done = subprocess.run([interpreter(), "-sS", "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHOME": sys.base_prefix})
+    command = [interpreter(), "-sS", "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); {code}"]
+    for _ in range(2):  # on a fresh tree the first one compiles what it imports, which takes memory that a zygote does not
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONHOME": sys.base_prefix})
     modules, resident_kib = done.stdout.splitlines()
     assert set(modules.split()) & HEAVY == set()
     assert int(resident_kib) < LIMIT_KIB
