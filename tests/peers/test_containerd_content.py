@@ -55,8 +55,6 @@ def write(ref: str, data: bytes, **fields: object) -> list[api.WriteContentReque
     return [message(COMMIT, ref, data, total=len(data), expected=digest_of(data), **fields)]
 
 
-
-
 @pytest.mark.parametrize("messages", [
     [],
     [message(STAT)],
@@ -242,6 +240,34 @@ def test_ctr_content(both: Pair) -> None:
     both.ctr("content", "active")
     both.ctr("content", "rm", digest_of(data))
     both.ctr("content", "get", digest_of(data), code=1)
+
+
+# -- garbage
+
+
+def wait_for_none(side: Ours, digest: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while side.call("Content.Info", api.InfoRequest(digest=digest))[0] == "OK":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_removal_has_garbage_collected_in_a_while(alone: Ours) -> None:
+    unheld = write("unheld", HELLO, labels={})
+    assert alone.call("Content.Write", write("held", WORLD))[0] == "OK"
+    assert alone.call("Content.Write", unheld)[0] == "OK"
+    assert alone.call("Content.Delete", api.DeleteContentRequest(digest=digest_of(WORLD)))[0] == "OK"
+    wait_for_none(alone, digest_of(HELLO))
+
+
+def test_so_have_many_changes() -> None:
+    with ours("--containerd-gc=startup_delay=0s", "--containerd-gc=mutation_threshold=40") as one:
+        assert one.call("Content.Write", write("unheld", HELLO, labels={}))[0] == "OK"
+        assert one.call("Content.Info", api.InfoRequest(digest=digest_of(HELLO)))[0] == "OK"
+        for at in range(40):
+            assert one.call("Content.Write", write(f"held-{at}", b"%d" % at))[0] == "OK"
+        wait_for_none(one, digest_of(HELLO))
+        assert one.call("Content.Info", api.InfoRequest(digest=digest_of(b"7")))[0] == "OK"
 
 
 # -- faults

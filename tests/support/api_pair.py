@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 PATIENCE_S = 60.0
+_COLLECTS_WHEN_ASKED = ("--containerd-gc=startup_delay=1h", "--containerd-gc=mutation_threshold=1000000")  # as the real one here
 Answer = tuple[str, str, Any]
 """The code's name, the text, and the answer as a dictionary (a list of them of a stream)."""
 
@@ -159,7 +160,7 @@ class Pair:
 @contextlib.contextmanager
 def pair() -> Iterator[Pair]:
     """The real containerd and wherryd, both empty but for the real one's namespace `default`."""
-    with containerd(settings=COLLECTS_WHEN_ASKED) as real, ours() as wherry:
+    with containerd(settings=COLLECTS_WHEN_ASKED) as real, ours(*_COLLECTS_WHEN_ASKED) as wherry:
         yield Pair(Side(real.socket), wherry)
 
 

@@ -23,6 +23,7 @@ from wherry.tasks.bundle import all_bundles
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from wherry.api.containerd.pace import Pace
     from wherry.api.containerd.rooms import Rooms
     from wherry.api.containerd.server import Server
     from wherry.api.containerd.tasking import Tasking
@@ -33,22 +34,26 @@ log = logging.getLogger("wherry.daemon")
 
 
 class Ground(Record):
-    """What containerd's side needs of the daemon: threads, the zygote that starts shims, places; Docker's engine, if any."""
+    """What containerd's side needs of the daemon: threads, the zygote that starts shims, places; Docker's engine, if any.
+
+    `pace` is that of garbage collection.
+    """
 
     pool: Pool
     zygote: Zygote
     data_folder: str
     run_folder: str
+    pace: Pace
     engine: Engine | None = None
 
 
-def shared(engine: Engine) -> Ground:
-    """The engine's own, for both APIs in one daemon."""
-    return _ground(engine.options, engine.pool, engine.zygote, engine)
+def shared(engine: Engine, pace: Pace) -> Ground:
+    """The engine's own, for both APIs in one daemon. `pace` is that of garbage collection."""
+    return _ground(engine.options, engine.pool, engine.zygote, pace, engine)
 
 
 @asynccontextmanager
-async def alone(options: EngineOptions) -> AsyncIterator[Ground]:
+async def alone(options: EngineOptions, pace: Pace) -> AsyncIterator[Ground]:
     """The same without an engine. Raises Unavailable when another daemon uses the data root."""
     async with AsyncExitStack() as stack:
         pool = Pool()
@@ -58,7 +63,7 @@ async def alone(options: EngineOptions) -> AsyncIterator[Ground]:
         os.makedirs(options.run_folder, mode=0o700, exist_ok=True)
         zygote = await Zygote.start(options.run_folder)
         stack.push_async_callback(zygote.close)
-        yield _ground(options, pool, zygote)
+        yield _ground(options, pool, zygote, pace)
 
 
 def door(ground: Ground, address: str) -> Door:
@@ -91,14 +96,14 @@ class ContainerdApi:
         from wherry.api.containerd.tasking import Tasking
 
         async with AsyncExitStack() as undo:
-            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.pool, ground.engine)
+            rooms = await ground.pool.run(Rooms, ground.data_folder, ground.pool, ground.engine, ground.pace)
             undo.callback(rooms.close)
             tasking = await Tasking.open(ground.run_folder, address, ground.zygote, rooms.exchange)
             undo.push_async_callback(tasking.close)
             server = Server(services(rooms, tasking.tasks))
             await server.listen(path)
             undo.pop_all()
-        rooms.collector.soon()
+        rooms.collector.begin()
         log.info("containerd's API has its first client")
         return cls(rooms, tasking, server)
 
@@ -117,6 +122,6 @@ def _quieten_grpc() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
-def _ground(options: EngineOptions, pool: Pool, zygote: Zygote, engine: Engine | None = None) -> Ground:
-    return Ground(pool=pool, zygote=zygote, engine=engine, data_folder=f"{options.data_root}/containerd",
+def _ground(options: EngineOptions, pool: Pool, zygote: Zygote, pace: Pace, engine: Engine | None = None) -> Ground:
+    return Ground(pool=pool, zygote=zygote, pace=pace, engine=engine, data_folder=f"{options.data_root}/containerd",
                   run_folder=f"{options.run_folder}/containerd")

@@ -58,6 +58,8 @@ SETTINGS: tuple[Setting, ...] = (
     _done("config-file", "Daemon configuration file", key=""),
     _done("containerd-address", "Socket of containerd's API, \"\" for none (default: containerd.sock in --exec-root, where the "
           "extra wherry[containerd] is installed)", key=""),
+    _done("containerd-gc", "When containerd's API collects garbage: containerd's settings pause_threshold, deletion_threshold, "
+          "mutation_threshold, schedule_delay, startup_delay", "map", shown="map[]"),
     _done("data-root", "Root directory of persistent state"),
     _done("debug", "Enable debug mode", "bool", short="D"),
     _done("default-address-pool", "Pools that subnets of networks are taken from", "list", "default-address-pools",

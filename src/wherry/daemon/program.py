@@ -74,7 +74,7 @@ class Program:
             stack.callback(pidfile.remove, settings.pid_file)
             self._handle_signals()
             if not settings.docker_api:
-                self._serve_containerd(stack, await stack.enter_async_context(containerd.alone(settings.engine)))
+                self._serve_containerd(stack, await stack.enter_async_context(containerd.alone(settings.engine, settings.pace)))
                 await self._serve(ready)
                 return 0
             engine = self._engine = await Engine.open(settings.engine)
@@ -83,7 +83,7 @@ class Program:
             try:
                 async with AsyncExitStack() as beside:
                     if settings.containerd_address:
-                        self._serve_containerd(beside, containerd.shared(engine))
+                        self._serve_containerd(beside, containerd.shared(engine, settings.pace))
                     for listener in listeners:
                         await server.listen(listener.sock, listener.context)
                         log.info("API listen on %s", listener.address.removeprefix("unix://"))

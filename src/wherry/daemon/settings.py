@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wherry.api.containerd.pace import Pace
+from wherry.cli.values import duration
 from wherry.engine.options import EngineOptions, NetworkOptions, Runtime, check_cgroup_parent
 from wherry.errors import InvalidArgument, Unsupported
 
@@ -67,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     docker_api: bool
     containerd_address: str
     """Path of the socket of containerd's API; empty: it is not served."""
+    pace: Pace
     environment: dict[str, str]
     engine: EngineOptions
 
@@ -111,6 +114,7 @@ def settings(values: Values, cgroup_driver: str = "cgroupfs") -> Settings:
         environment=proxies,
         docker_api=not values.get("no-docker-api"),
         containerd_address=_containerd_address(values, places),
+        pace=_pace(values),
         engine=_engine(values, places, cgroup_driver),
     )
 
@@ -125,6 +129,30 @@ def _containerd_address(values: Values, places: Places) -> str:
         raise InvalidArgument("--no-docker-api leaves nothing to serve: containerd's API has no address",
                               hint="pip install 'wherry[containerd]', or give --containerd-address")
     return os.path.abspath(str(address).removeprefix("unix://")) if address else ""
+
+
+def _pace(values: Values) -> Pace:
+    """The settings of garbage collection: moments as Go writes durations. Raises InvalidArgument, naming the setting."""
+    found: dict[str, Any] = {}
+    for name, text in values.get("containerd-gc", ()):
+        try:
+            match name:
+                case "pause_threshold":
+                    found[name] = float(text)
+                    is_valid = 0 <= found[name] <= 0.5
+                case "deletion_threshold" | "mutation_threshold":
+                    found[name] = int(text)
+                    is_valid = found[name] >= 0
+                case "schedule_delay" | "startup_delay":
+                    found[f"{name}_s"] = duration(text) / 1e9
+                    is_valid = found[f"{name}_s"] >= 0
+                case _:
+                    raise InvalidArgument(f"unknown setting of garbage collection: {name}")
+        except ValueError:
+            is_valid = False
+        if not is_valid:
+            raise InvalidArgument(f"invalid setting of garbage collection: {name}={text}")
+    return Pace(**found)
 
 
 def _engine(values: Values, places: Places, cgroup_driver: str) -> EngineOptions:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wherry.api.containerd.pace import Pace
 from wherry.cli.flags import parse
 from wherry.daemon import config
 from wherry.daemon.flags import BY_KEY, SETTINGS
@@ -45,7 +46,7 @@ def read(arguments: list[str], file: Any = None, tmp_path: Path | None = None) -
 def test_every_flag_of_dockerd_is_known() -> None:
     names = {one.name for one in SETTINGS}
     assert DOCKERDS - names == set()
-    assert names - DOCKERDS == {"containerd-address", "drop-in", "no-docker-api", "on-demand", "on-demand-seconds"}
+    assert names - DOCKERDS == {"containerd-address", "containerd-gc", "drop-in", "no-docker-api", "on-demand", "on-demand-seconds"}
 
 
 @pytest.mark.parametrize("setting", [one for one in SETTINGS if one.refused], ids=lambda one: one.name)
@@ -136,6 +137,13 @@ def test_null_and_an_empty_file_set_nothing(tmp_path: Path) -> None:
     assert read([], dict.fromkeys(BY_KEY), tmp_path) == read([], "", tmp_path) == read([])
 
 
+def test_when_garbage_is_collected(tmp_path: Path) -> None:
+    assert read([]).pace == Pace()
+    found = read([], {"containerd-gc": {"pause_threshold": "0.1", "deletion_threshold": "3", "mutation_threshold": "0",
+                                        "schedule_delay": "1m", "startup_delay": "250ms"}}, tmp_path).pace
+    assert found == Pace(pause_threshold=0.1, deletion_threshold=3, mutation_threshold=0, schedule_delay_s=60, startup_delay_s=0.25)
+
+
 def test_a_file_that_was_asked_for_must_be_there() -> None:
     with pytest.raises(WherryError, match="open /nope: no such file or directory"):
         read(["--config-file", "/nope"])
@@ -159,6 +167,10 @@ def test_a_file_that_was_asked_for_must_be_there() -> None:
     (["--default-address-pool", "base=10.0.0.0/8,size=4"], "invalid pools size: 4"),
     (["-H", "npipe://x"], "unsupported proto 'npipe'"),
     (["--max-concurrent-downloads=0"], "invalid max concurrent downloads: 0"),
+    (["--containerd-gc", "schedule_delay_ms=1"], "unknown setting of garbage collection: schedule_delay_ms"),
+    (["--containerd-gc", "pause_threshold=0.6"], "invalid setting of garbage collection: pause_threshold=0.6"),
+    (["--containerd-gc", "mutation_threshold=many"], "invalid setting of garbage collection: mutation_threshold=many"),
+    (["--containerd-gc", "startup_delay=5"], "invalid setting of garbage collection: startup_delay=5"),
     (["--default-ipc-mode", "host"], "IPC mode is not supported: host"),
 ])
 def test_wrong_values_are_named(arguments: list[str], message: str) -> None:

@@ -26,7 +26,7 @@ from wherry.engine.pool import Pool
 
 async def walk(path):
     try:  # this far that gRPC is imported
-        await ContainerdApi.open(Ground(pool=Pool(), zygote=None, data_folder="/dev/null/x", run_folder=""), path, path)
+        await ContainerdApi.open(Ground(pool=Pool(), zygote=None, pace=None, data_folder="/dev/null/x", run_folder=""), path, path)
     except OSError:
         pass
     from wherry.api.containerd.server import Server

@@ -74,7 +74,7 @@ class Containers:
         namespace = call.namespace
         await self._pool.run(self._containers.delete, namespace, request.id)
         self._exchange.publish(namespace, "/containers/delete", events.ContainerDelete(id=request.id))
-        self._collector.soon()
+        self._collector.deleted()
         return Empty()
 
 

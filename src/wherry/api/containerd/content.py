@@ -75,7 +75,7 @@ class Content:
         namespace = call.namespace
         await self._pool.run(self._blobs.delete, namespace, digest)
         self._exchange.publish(namespace, "/content/delete", events.ContentDelete(digest=digest))
-        self._collector.soon()
+        self._collector.deleted()
         return Empty()
 
     async def read(self, request: api.ReadContentRequest, call: Call) -> AsyncIterator[api.ReadContentResponse]:

@@ -53,7 +53,7 @@ class Images:
         updated = await self._pool.run(self._images.update, namespace, image, request.update_mask.paths,
                                        nanoseconds(request.source_date_epoch))
         self._exchange.publish(namespace, "/images/update", api.ImageUpdate(name=updated.name, labels=updated.labels))
-        self._collector.soon()
+        self._collector.deleted()
         return api.UpdateImageResponse(image=_message(updated))
 
     async def delete(self, request: api.DeleteImageRequest, call: Call) -> Empty:
@@ -64,7 +64,7 @@ class Images:
         if request.sync:
             await self._collector.now()
         else:
-            self._collector.soon()
+            self._collector.deleted()
         return Empty()
 
 

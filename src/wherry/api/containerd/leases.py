@@ -40,7 +40,7 @@ class Leases:
         if request.sync:
             await self._collector.now()
         else:
-            self._collector.soon()
+            self._collector.deleted()
         return Empty()
 
     async def list(self, request: api.ListRequest, call: Call) -> api.ListResponse:
@@ -56,7 +56,7 @@ class Leases:
     async def delete_resource(self, request: api.DeleteResourceRequest, call: Call) -> Empty:
         """Has it protect that no longer."""
         await self._pool.run(self._leases.delete_resource, call.namespace, request.id, _resource(request.resource))
-        self._collector.soon()
+        self._collector.deleted()
         return Empty()
 
     async def list_resources(self, request: api.ListResourcesRequest, call: Call) -> api.ListResourcesResponse:

@@ -21,6 +21,7 @@ from wherry.store.snapshots.overlayfs import OverlayLayout
 from wherry.store.snapshots.snapshotter import Snapshotter
 
 if TYPE_CHECKING:
+    from wherry.api.containerd.pace import Pace
     from wherry.engine.compose import Engine
     from wherry.engine.pool import Pool
     from wherry.store.snapshots.layout import Layout
@@ -32,8 +33,10 @@ _SCHEMAS = (namespaces.SCHEMA, containers.SCHEMA, images.SCHEMA, leases.SCHEMA, 
 class Rooms:
     """The rooms by name; it does nothing itself but open and close them."""
 
-    def __init__(self, folder: str, pool: Pool, engine: Engine | None) -> None:
+    def __init__(self, folder: str, pool: Pool, engine: Engine | None, pace: Pace) -> None:
         """Opens what lies in `folder`, makes what is missing, and removes what a crash left half made.
+
+        `pace` is that of garbage collection.
 
         `engine` is what serves Docker's API in the same daemon: its containers are seen in the namespace `moby`.
 
@@ -60,7 +63,8 @@ class Rooms:
                                  for layout in (OverlayLayout, NativeLayout)}
             collection = Collection(self.database, files, self.ingests, self.snapshotters.values())
             collection.sweep()
-            self.collector = Collector(pool, collection)
+            self.collector = Collector(pool, collection, pace)
+            self.database.on_write = self.collector.changed
             undo.pop_all()
 
     def _snapshotter(self, layout: Layout) -> Snapshotter:

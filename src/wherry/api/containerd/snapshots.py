@@ -70,7 +70,7 @@ class Snapshots:
         await self._pool.run_long(self._named(request.snapshotter).remove, call.namespace, request.key)
         self._exchange.publish(call.namespace, "/snapshot/remove", events.SnapshotRemove(
             key=request.key, snapshotter=request.snapshotter))
-        self._collector.soon()
+        self._collector.deleted()
         return Empty()
 
     async def stat(self, request: api.StatSnapshotRequest, call: Call) -> api.StatSnapshotResponse:

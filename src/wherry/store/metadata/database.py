@@ -15,7 +15,7 @@ from wherry.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
 VERSION: Final = 1
@@ -32,6 +32,8 @@ class Database:
         self._path = path
         self._write_lock = threading.Lock()
         self._free: list[sqlite3.Connection] = []
+        self.on_write: Callable[[], None] | None = None
+        """Called in the writer's thread after each transaction that was written."""
         try:
             with _as_os_errors(path):
                 connection = self._connect()
@@ -66,6 +68,8 @@ class Database:
             finally:
                 self._give_back(connection, end)
         trace.step("metadata committed", self._path)
+        if self.on_write is not None:
+            self.on_write()
 
     def close(self) -> None:
         """Closes what is open; nobody is in a transaction any more."""
