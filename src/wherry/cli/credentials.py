@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from wherry.cli.jsontext import dumps, loads
 from wherry.errors import Unavailable
 
@@ -164,8 +162,3 @@ def proxy_variables(config: ConfigFile, host: str) -> dict[str, str]:
         if chosen.get(key):
             found[name] = found[name.lower()] = str(chosen[key])
     return found
-
-
-def home_config_exists(config: ConfigFile) -> bool:
-    """Whether there is a config.json at all."""
-    return os.path.exists(config.path)

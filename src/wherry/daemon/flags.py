@@ -164,7 +164,6 @@ SETTINGS: tuple[Setting, ...] = (
 REFUSED_KEYS = ("builder", "min-api-version", "proxies", "resolv-conf", "host-gateway-ips", "swarm-raft-election-tick",
                 "swarm-raft-heartbeat-tick")
 
-BY_NAME = {setting.name: setting for setting in SETTINGS}
 BY_KEY = {setting.key: setting for setting in SETTINGS if setting.key}
 
 

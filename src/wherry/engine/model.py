@@ -413,19 +413,3 @@ class NetworkDisconnectRequest(Model, frozen=True):
 
     container: str = ""
     force: bool = False
-
-
-class MountPoint(Model, frozen=True):
-    """A mount of an existing container, as answers and `config.v2.json` show it."""
-
-    OMIT_EMPTY = frozenset({"type", "name", "driver"})
-
-    type: str = ""
-    name: str = ""
-    source: str = ""
-    destination: str = ""
-    driver: str = ""
-    mode: str = ""
-    rw: bool = msgspec.field(default=False, name="RW")
-    propagation: str = ""
-

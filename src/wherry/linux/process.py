@@ -146,14 +146,6 @@ def set_limit(name: str, soft: int, hard: int, pid: int = 0) -> None:
     syscall.call("prlimit64", f"{name} soft={soft} hard={hard}", pid, LIMITS[name], values, 0)
 
 
-def get_limit(name: str, pid: int = 0) -> tuple[int, int]:
-    """(soft, hard) of a process's limit; the largest number of 64 bits where there is none."""
-    values = syscall.Buffer(16)
-    syscall.call("prlimit64", name, pid, LIMITS[name], 0, values)
-    soft, hard = struct.unpack("2Q", values.data)
-    return soft, hard
-
-
 def close_on_exec_from(first: int) -> None:
     """Marks all descriptors from `first` on as close-on-exec. close_range(2)."""
     syscall.call("close_range", f"{first}… cloexec", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)

@@ -14,17 +14,6 @@ TIOCSPTLCK = 0x40045431
 TIOCGPTPEER = 0x5441
 
 
-def open_pair(ptmx: str = "/dev/ptmx") -> tuple[int, int, int]:
-    """A new terminal: (master, slave, number N of its /dev/pts/N), both descriptors close-on-exec."""
-    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        slave, number = open_slave(master)
-    except BaseException:
-        os.close(master)
-        raise
-    return master, slave, number
-
-
 def open_slave(master: int) -> tuple[int, int]:
     """The other end of a terminal whose master is open: (slave, number N of its /dev/pts/N).
 

@@ -13,7 +13,6 @@ from wherry.record import Record
 DOCKER_IO = "docker.io"
 DOCKER_IO_HOST = "registry-1.docker.io"
 # The key under which command lines keep the credentials for docker.io.
-DOCKER_IO_INDEX = "https://index.docker.io/v1/"
 
 
 class Credentials(Record):

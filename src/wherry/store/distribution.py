@@ -70,13 +70,6 @@ class Distribution:
                 self._write(diff_id, tuple(one for one in self.sources(diff_id) if one.digest != blob_digest))
             remove_path(_file(self._by_digest, blob_digest))
 
-    def forget_layer(self, diff_id: str) -> None:
-        """Forgets all blobs of a layer that was removed."""
-        with self._lock:
-            for source in self.sources(diff_id):
-                remove_path(_file(self._by_digest, source.digest))
-            remove_path(_file(self._by_diff_id, diff_id))
-
     def _write(self, diff_id: str, sources: tuple[BlobSource, ...]) -> None:
         records = [{"Digest": one.digest, "SourceRepository": one.repository, "HMAC": one.hmac} for one in sources]
         _write(_file(self._by_diff_id, diff_id), json.dumps(records, separators=(",", ":")).encode())

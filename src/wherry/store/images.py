@@ -164,14 +164,6 @@ class ImageStore:
         with self._lock:
             return tuple(image.id for image in self._images.values() if image.parent == image_id)
 
-    def set_parent(self, image_id: str, parent: str) -> None:
-        """Raises NotFound."""
-        with self._lock:
-            image = self.get(image_id)
-            self.get(parent)
-            self._write_note(hex_of(image_id), "parent", parent)
-            self._images[image_id] = image.replace(parent=parent)
-
     def set_last_tagged(self, image_id: str, at_ns: int) -> None:
         """Notes when the image was last tagged (nanoseconds since 1970). Raises NotFound."""
         with self._lock:

@@ -6,8 +6,6 @@ generator's clean-up (files closed, mounts undone).
 
 from __future__ import annotations
 
-from wherry.errors import DataLoss
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -80,19 +78,3 @@ def gathered(chunks: Iterable[bytes], size: int = CHUNK // 4) -> Generator[bytes
             held += len(chunk)
     if held:
         yield b"".join(parts)
-
-
-def read_exactly(stream: Readable, size: int) -> bytes:
-    """`size` bytes, from however many reads. Raises DataLoss when the stream ends before."""
-    data = stream.read(size)
-    if len(data) == size:
-        return data
-    parts = [data]
-    missing = size - len(data)
-    while missing:
-        data = stream.read(missing)
-        if not data:
-            raise DataLoss("unexpected EOF")
-        parts.append(data)
-        missing -= len(data)
-    return b"".join(parts)

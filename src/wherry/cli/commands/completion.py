@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.cli.client import escape as _escape  # noqa: F401 - the client is what names are asked with
 from wherry.cli.command import PROGRAM, UNLIMITED, Command, CommandFailed, Invocation
-from wherry.cli.index import GROUPS, PLACES, find, members, top_level
+from wherry.cli.index import GROUPS, find, members, top_level
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False
@@ -143,11 +142,6 @@ def _objects(call: Invocation, place: str) -> list[tuple[str, str]]:
 
         return [("default", ""), *((name, "") for name in ContextStore(call.config.folder).names())]
     return []
-
-
-def documented() -> list[str]:
-    """Every place of the tree."""
-    return [place for place, *_ in PLACES]
 
 
 COMPLETION = Command(usage="bash|zsh|fish", action=print_script, least=1, most=1)
