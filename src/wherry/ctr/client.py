@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from wherry import errors
-from wherry.ctr.failure import from_status
+from wherry.proto.failure import from_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

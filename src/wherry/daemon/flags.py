@@ -56,6 +56,8 @@ SETTINGS: tuple[Setting, ...] = (
     _done("bridge", "Bridge to attach containers to, or \"none\"", short="b"),
     _done("cgroup-parent", "Parent cgroup for all containers"),
     _done("config-file", "Daemon configuration file", key=""),
+    _done("containerd", "Address of a containerd that runs the containers, in place of shims of wherry's own"),
+    _done("containerd-namespace", "Namespace of the containers there", default="moby", shown='"moby"'),
     _done("containerd-address", "Socket of containerd's API, \"\" for none (default: containerd.sock in --exec-root, where the "
           "extra wherry[containerd] is installed)", key=""),
     _done("containerd-gc", "When containerd's API collects garbage: containerd's settings pause_threshold, deletion_threshold, "
@@ -131,8 +133,6 @@ SETTINGS: tuple[Setting, ...] = (
     _refused("bip6"),
     _refused("bridge-accept-fwmark"),
     _refused("cdi-spec-dir", "list", "cdi-spec-dirs"),
-    _refused("containerd"),
-    _refused("containerd-namespace", default="moby"),
     _refused("containerd-plugins-namespace", key="containerd-plugin-namespace", default="plugins.moby"),
     _refused("cpu-rt-period", "int"),
     _refused("cpu-rt-runtime", "int"),

@@ -11,7 +11,7 @@ import msgspec
 
 from wherry.api.containerd.pace import Pace
 from wherry.cli.values import duration
-from wherry.engine.options import EngineOptions, NetworkOptions, Runtime, check_cgroup_parent
+from wherry.engine.options import ContainerdOptions, EngineOptions, NetworkOptions, Runtime, check_cgroup_parent
 from wherry.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
@@ -155,6 +155,17 @@ def _pace(values: Values) -> Pace:
     return Pace(**found)
 
 
+def _containerd(values: Values) -> ContainerdOptions:
+    """The containerd that is to run containers, if any. Raises InvalidArgument."""
+    address = str(values.get("containerd", "")).removeprefix("unix://")
+    namespace = str(values.get("containerd-namespace") or "moby")
+    if address and not os.path.isabs(address):
+        raise InvalidArgument(f"invalid address of a containerd: {address}: must be the absolute path of a socket")
+    if address and values.get("no-docker-api"):
+        raise InvalidArgument("--containerd runs the containers of Docker's API, which --no-docker-api does not serve")
+    return ContainerdOptions(address=address, namespace=namespace)
+
+
 def _engine(values: Values, places: Places, cgroup_driver: str) -> EngineOptions:
     driver = values.get("log-driver", "json-file")
     if driver not in ("json-file", "none"):
@@ -171,7 +182,10 @@ def _engine(values: Values, places: Places, cgroup_driver: str) -> EngineOptions
     _one_of(values, "default-cgroupns-mode", ("", "host", "private"), "Default cgroup namespace mode ({}) is invalid. "
             "Use \"host\" or \"private\"")
     _one_of(values, "default-ipc-mode", ("private", "shareable"), "IPC mode is not supported: {}")
+    containerd = _containerd(values)
     runtimes = _runtimes(values.get("add-runtime", {}))
+    if containerd.address and any(runtime.arguments for runtime in runtimes.values()):
+        raise Unsupported("runtimeArgs are not supported with --containerd: its shim runs a program without any")
     default_runtime = str(values.get("default-runtime") or BUILTIN_RUNTIME)
     if default_runtime not in runtimes and default_runtime != BUILTIN_RUNTIME:
         raise InvalidArgument(f"specified default runtime '{default_runtime}' does not exist")
@@ -183,7 +197,8 @@ def _engine(values: Values, places: Places, cgroup_driver: str) -> EngineOptions
         scope_prefix=places.cgroup_parent.strip("/"),
         cgroupns_mode=str(values.get("default-cgroupns-mode", "")),
         default_runtime=default_runtime,
-        runtimes={BUILTIN_RUNTIME: Runtime(), **runtimes},
+        runtimes={BUILTIN_RUNTIME: Runtime(BUILTIN_RUNTIME if containerd.address else ""), **runtimes},
+        containerd=containerd,
         init_path=str(values.get("init-path", "")),
         init=bool(values.get("init")),
         live_restore=bool(values.get("live-restore")),

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from wherry.engine.container import Container
     from wherry.engine.options import EngineOptions
     from wherry.registry.service import Registries
+    from wherry.shim.interface import Launcher
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +81,12 @@ log = logging.getLogger(__name__)
 class Engine:
     """The rooms of one engine, by name; it does nothing itself but open and close them. Use `open`."""
 
-    def __init__(self, options: EngineOptions, root: DataRoot, zygote: Zygote, pool: Pool, tasks: Tasks) -> None:
+    def __init__(self, options: EngineOptions, root: DataRoot, zygote: Zygote, launcher: Launcher, pool: Pool,
+                 tasks: Tasks) -> None:
         data, loop = options.data_root, asyncio.get_running_loop()
         run_folder = f"{options.run_folder}/containers"
         self.facts = facts = read_facts()
-        self.options, self.root, self.zygote, self.pool = options, root, zygote, pool
+        self.options, self.root, self.zygote, self.launcher, self.pool = options, root, zygote, launcher, pool
         self.events = Events()
         self.containers = Containers()
         self.records = Records(Path(data, "containers"))
@@ -129,7 +131,7 @@ class Engine:
         shim_events = ShimEvents(pool=pool, ender=ender, execs=self.execs, events=self.events, cgroups=self.cgroups,
                                  spawn=tasks.spawn)
         self.slots = Slots(zygote, pool, self.afterwards, options, facts)
-        starter = Starter(pool=pool, records=self.records, premises=premises, connections=self.connections, zygote=zygote,
+        starter = Starter(pool=pool, records=self.records, premises=premises, connections=self.connections, launcher=launcher,
                           containers=self.containers, links=self.links, events=self.events, options=options,
                           afterwards=self.afterwards, slots=self.slots, on_event=shim_events.heard)
         self.lifecycle = Lifecycle(pool=pool, records=self.records, containers=self.containers, events=self.events,
@@ -140,7 +142,7 @@ class Engine:
                                links=self.links, options=options, facts=facts, afterwards=self.afterwards, run_folder=run_folder,
                                expect_start=self.cgroups.expect_start)
         self.takeover = Takeover(pool=pool, records=self.records, containers=self.containers, layers=self.layers, volumes=mounts,
-                                 cgroups=self.cgroups, ender=ender, links=self.links, run_folder=run_folder,
+                                 cgroups=self.cgroups, ender=ender, links=self.links, launcher=launcher, run_folder=run_folder,
                                  on_event=shim_events.heard, start=self.lifecycle.start_locked, watch=self.health.watch)
         # -- what one asks of containers
         self.attach = Attach(self.events)
@@ -154,14 +156,15 @@ class Engine:
                              removal=self.removal, attach=self.attach, containers=self.containers, images=self.images,
                              transfer=self.transfer)
         self.info = Info(options, self.containers, images=lambda: len(image_store.list()), listeners=self.events.listeners,
-                         warnings=self.controller.warnings)
+                         warnings=self.controller.warnings, containerd_version=launcher.containerd_version)
         self._tasks = tasks
 
     @classmethod
     async def open(cls, options: EngineOptions) -> Self:
         """Opens the data root, starts the zygote, takes over running containers and begins the restarts due.
 
-        Raises Unavailable when another daemon uses the root, Unsupported for options that are not done, OSError.
+        Raises Unavailable when another daemon uses the root, or the containerd that is to run containers does not answer,
+        Unsupported for options that are not done, OSError.
         """
         if options.network.firewall_backend != "nftables":
             raise Unsupported(f"the firewall backend {options.network.firewall_backend!r} is not supported")
@@ -175,7 +178,11 @@ class Engine:
             zygote = await Zygote.start(options.run_folder)
             undo.push_async_callback(zygote.close)
             tasks = Tasks()
-            engine = cls(options, root, zygote, pool, tasks)
+            launcher: Launcher = zygote
+            if options.containerd.address:
+                launcher = await containerd_of(options)
+                undo.push_async_callback(launcher.close)
+            engine = cls(options, root, zygote, launcher, pool, tasks)
             undo.push_async_callback(tasks.close)
             await engine.volumes.open()
             await engine.takeover.load()
@@ -198,6 +205,7 @@ class Engine:
             if container.shim is not None:
                 container.shim.close()
         await self.pool.run_long(lambda: self.controller.close(keep_running=bool(running)))
+        await self.launcher.close()
         await self.zygote.close()
         await self.pool.run_long(self.layers.close)
         try:
@@ -257,6 +265,14 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
+
+
+async def containerd_of(options: EngineOptions) -> Launcher:
+    """The containerd that runs the containers; only here is gRPC imported. Raises Unsupported without it, Unavailable."""
+    from wherry.containerd.launcher import Containerd
+
+    given = options.containerd
+    return await Containerd.open(given.address, given.namespace, f"{options.run_folder}/containers")
 
 
 def network_config(options: EngineOptions) -> NetworkConfig:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wherry.engine.model import HostConfig
     from wherry.engine.records import Record, State
     from wherry.network.model import Endpoint, PublishedPort
-    from wherry.shim.client import Shim
+    from wherry.shim.interface import ContainerShim
     from wherry.shim.protocol import AttachRequest
 
 
@@ -43,7 +43,7 @@ class Container:
         self.created_ns = nanoseconds(record.created)
         self.run_folder = run_folder
         self.lock = asyncio.Lock()
-        self.shim: Shim | None = None
+        self.shim: ContainerShim | None = None
         self.cgroups_path = ""  # since its last start; it may have been another daemon, with other options, that started it
         self.execs: dict[str, Exec] = {}
         self.endpoints: dict[str, Endpoint] = {}  # by network id, while it runs
@@ -88,7 +88,7 @@ class Container:
         """What its events say of it: labels, image, name, and what the event adds."""
         return {**(self.record.config.labels or {}), "image": self.record.config.image, "name": self.name, **more}
 
-    def require_shim(self, reference: str = "") -> Shim:
+    def require_shim(self, reference: str = "") -> ContainerShim:
         """The shim of a running, not paused container (see `states.require_running`). Raises Conflict."""
         require_running(self.id, self.state, reference)
         if self.shim is None:

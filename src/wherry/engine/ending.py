@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wherry.engine.pool import Pool
     from wherry.engine.premises import Premises
     from wherry.engine.records import Record, Records
-    from wherry.shim.client import Shim
+    from wherry.shim.interface import ContainerShim
     from wherry.shim.protocol import Exited
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Ender:
             if container.state.status == "exited" and not container.kept:
                 await self.remove(container)
 
-    async def _leave(self, container: Container, shim: Shim | None) -> None:
+    async def _leave(self, container: Container, shim: ContainerShim | None) -> None:
         if shim is not None:
             await shim.release()
         await self._pool.run(self._premises.vacate, container)

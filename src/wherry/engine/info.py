@@ -33,13 +33,17 @@ class Info:
     """Answers questions about one engine. For worker threads and the event loop alike: it changes nothing."""
 
     def __init__(self, options: EngineOptions, containers: Containers, *, images: Callable[[], int],
-                 listeners: Callable[[], int], warnings: Callable[[], tuple[str, ...]]) -> None:
-        """`images` counts them, `listeners` counts who follows events, `warnings` are the network room's."""
+                 listeners: Callable[[], int], warnings: Callable[[], tuple[str, ...]], containerd_version: str) -> None:
+        """`images` counts them, `listeners` counts who follows events, `warnings` are the network room's.
+
+        `containerd_version` is that of the containerd which runs the containers, if one does.
+        """
         self._options = options
         self._containers = containers
         self._images = images
         self._listeners = listeners
         self._warnings = warnings
+        self._containerd_version = containerd_version
         self._guard = threading.Lock()
         self._id = ""
         self.debug = False
@@ -126,7 +130,7 @@ class Info:
             "LiveRestoreEnabled": options.live_restore,
             "Isolation": "",
             "InitBinary": os.path.basename(options.init_path) or "docker-init",
-            "ContainerdCommit": {"ID": "", "Expected": ""},
+            "ContainerdCommit": {"ID": self._containerd_version, "Expected": self._containerd_version},
             "RuncCommit": {"ID": "", "Expected": ""},
             "InitCommit": {"ID": "", "Expected": ""},
             "SecurityOptions": self._security(cgroups["CgroupVersion"]),
@@ -134,6 +138,9 @@ class Info:
             "CDISpecDirs": [],
             "Warnings": [*_limit_warnings(cgroups), *self._warnings()] or None,
         }
+        if containerd := options.containerd.address:
+            shown["Containerd"] = {"Address": containerd,
+                                   "Namespaces": {"Containers": options.containerd.namespace, "Plugins": "plugins.moby"}}
         if network.default_address_pools:
             shown["DefaultAddressPools"] = [{"Base": base, "Size": size} for base, size in network.default_address_pools]
         return shown

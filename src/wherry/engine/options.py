@@ -14,6 +14,13 @@ class Runtime(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...] = ()
 
 
+class ContainerdOptions(msgspec.Struct, frozen=True):
+    """A containerd that runs the containers; without an address wherry's own shims do. Its namespaces have dockerd's names."""
+
+    address: str = ""  # path of its socket
+    namespace: str = "moby"
+
+
 class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The default bridge and what all networks share, as dockerd's flags of the same names."""
 
@@ -48,6 +55,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     runtimes: dict[str, Runtime] = msgspec.field(default_factory=lambda: {"runc": Runtime()})
     init_path: str = ""  # empty: docker-init or tini from the host's path
     init: bool = False
+    containerd: ContainerdOptions = ContainerdOptions()  # with one, no runtime is the one in this house
     live_restore: bool = False
     shutdown_timeout_s: int = 15
     default_shm_size_bytes: int = 64 << 20

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from wherry.errors import DataLoss, WherryError
-from wherry.shim.client import read_exit
+from wherry.shim.exitfile import read_exit
 from wherry.shim.protocol import AttachEnded, Exited, LogFailed, Lost, OutOfMemory
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wherry.engine.events import Events
     from wherry.engine.execs import Execs
     from wherry.engine.pool import Pool
-    from wherry.shim.client import Shim
+    from wherry.shim.interface import ContainerShim
     from wherry.shim.protocol import ShimEvent
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class ShimEvents:
         self._cgroups = cgroups
         self._spawn = spawn
 
-    def heard(self, container: Container, shim: Shim, event: ShimEvent) -> None:
+    def heard(self, container: Container, shim: ContainerShim, event: ShimEvent) -> None:
         """One event of one shim."""
         match event:
             case Exited(exec_id=""):
@@ -62,12 +62,12 @@ class ShimEvents:
             case Lost():
                 _ = self._spawn(self._lost(container, shim))
 
-    async def _ended(self, container: Container, shim: Shim, exited: Exited) -> None:
+    async def _ended(self, container: Container, shim: ContainerShim, exited: Exited) -> None:
         async with container.lock:
             if container.shim is shim:
                 await self._ender.ended(container, exited)
 
-    async def _lost(self, container: Container, shim: Shim) -> None:
+    async def _lost(self, container: Container, shim: ContainerShim) -> None:
         """The shim died. Nobody reaps or logs for the container any more: it is ended too."""
         async with container.lock:
             if container.shim is not shim:
@@ -91,6 +91,6 @@ class ShimEvents:
         return exited or Exited(code=KILLED, at_ns=time.time_ns(), signalled=True)
 
 
-async def _forget(shim: Shim, exec_id: str) -> None:
+async def _forget(shim: ContainerShim, exec_id: str) -> None:
     with suppress(WherryError):  # the shim may have ended with its container
         await shim.forget(exec_id)

@@ -50,7 +50,8 @@ class Slots:
 
     def refill(self) -> None:
         """Has a slot made, if there is none, when nobody waits."""
-        if self._options.cgroup_driver == "cgroupfs" and self._failures < PATIENCE:
+        ours = any(not runtime.path for runtime in self._options.runtimes.values())
+        if ours and self._options.cgroup_driver == "cgroupfs" and self._failures < PATIENCE:
             self._afterwards.later(self._park)
 
     async def _park(self) -> None:

@@ -1,7 +1,7 @@
 """Bringing a container to run: prepare, launch, attach to networks, start, write down, tell.
 
     thread   prepare       mounts, addresses, files, bundle                       (Premises)
-    zygote   launch        the shim creates the container; its init waits
+    launcher launch        the shim creates the container; its init waits
     thread   attach        interfaces and ports                                   (Connections; only with a network)
     shim     start         the program is executed; beside it
     thread   write         config.v2.json says that it runs
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from wherry.engine.premises import Premises, Prepared
     from wherry.engine.records import Record, Records
     from wherry.engine.slots import Slots
-    from wherry.shim.client import Shim, Zygote
+    from wherry.shim.interface import ContainerShim, Launcher
     from wherry.shim.protocol import ShimEvent
 
 log = logging.getLogger(__name__)
@@ -56,14 +56,14 @@ NOT_FOUND, NOT_EXECUTABLE, OTHER_FAILURE = 127, 126, 128
 class Starter:
     """Starts containers."""
 
-    def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, zygote: Zygote,
+    def __init__(self, *, pool: Pool, records: Records, premises: Premises, connections: Connections, launcher: Launcher,
                  containers: Containers, links: Links, events: Events, options: EngineOptions, afterwards: Afterwards,
-                 slots: Slots, on_event: Callable[[Container, Shim, ShimEvent], None]) -> None:
+                 slots: Slots, on_event: Callable[[Container, ContainerShim, ShimEvent], None]) -> None:
         self._pool = pool
         self._records = records
         self._premises = premises
         self._connections = connections
-        self._zygote = zygote
+        self._launcher = launcher
         self._containers = containers
         self._links = links
         self._events = events
@@ -94,11 +94,11 @@ class Starter:
         container.cgroups_path = cgroups_path(container.id, container.host, self._options)
         prepared = await self._pool.run(self._premises.prepare, container, network_of)
         connected = prepared.connected
-        shim: Shim | None = None
+        shim: ContainerShim | None = None
         try:
             request = self._launch_request(container)
             in_slot = request.runtime == BUILTIN and self._slots.serves(prepared.config)
-            shim = await self._zygote.launch(request, in_slot=in_slot)
+            shim = await self._launcher.launch(request, in_slot=in_slot)
             container.held.clear()
             connected = await self._attach(container, connected, shim)
             container.shim = shim
@@ -167,7 +167,7 @@ class Starter:
             raise Conflict(f"cannot join network of a non running container: {owner.id}")
         return owner
 
-    async def _undo(self, container: Container, prepared: Prepared, connected: Connected, shim: Shim | None) -> None:
+    async def _undo(self, container: Container, prepared: Prepared, connected: Connected, shim: ContainerShim | None) -> None:
         if shim is not None:
             await shim.release()
         attached = connected if connected.endpoints else prepared.connected

@@ -29,7 +29,7 @@ from wherry.engine.container import Container
 from wherry.engine.records import nanoseconds
 from wherry.engine.restart import starts_with_daemon
 from wherry.errors import DataLoss, NotFound, WherryError
-from wherry.shim.client import Shim, read_exit
+from wherry.shim.exitfile import read_exit
 from wherry.shim.protocol import Exited
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from wherry.engine.pool import Pool
     from wherry.engine.records import Record, Records
     from wherry.engine.volume_mounts import VolumeMounts
+    from wherry.shim.interface import ContainerShim, Launcher
     from wherry.shim.protocol import ShimEvent
     from wherry.store.mounts import ContainerLayers
 
@@ -56,8 +57,8 @@ class Takeover:
     """Brings memory, disk and kernel together when an engine is opened."""
 
     def __init__(self, *, pool: Pool, records: Records, containers: Containers, layers: ContainerLayers, volumes: VolumeMounts,
-                 cgroups: Cgroups, ender: Ender, links: Links, run_folder: str,
-                 on_event: Callable[[Container, Shim, ShimEvent], None], start: Callable[[Container], Awaitable[None]],
+                 cgroups: Cgroups, ender: Ender, links: Links, launcher: Launcher, run_folder: str,
+                 on_event: Callable[[Container, ContainerShim, ShimEvent], None], start: Callable[[Container], Awaitable[None]],
                  watch: Callable[[Container], None]) -> None:
         """`start` starts a container whose lock is held; `watch` begins the health checks of one that runs."""
         self._pool = pool
@@ -68,6 +69,7 @@ class Takeover:
         self._cgroups = cgroups
         self._ender = ender
         self._links = links
+        self._launcher = launcher
         self._run_folder = run_folder
         self._on_event = on_event
         self._start = start
@@ -167,9 +169,9 @@ class Takeover:
             wanted = "paused" if container.state.paused else "unpaused"
             log.warning("container %s cannot be %s: %s", container.id, wanted, error)
 
-    async def _connect(self, run_folder: str) -> Shim | None:
+    async def _connect(self, run_folder: str) -> ContainerShim | None:
         try:
-            return await Shim.connect(run_folder)
+            return await self._launcher.connect(run_folder)
         except (NotFound, FileNotFoundError):
             return None
 
@@ -194,7 +196,7 @@ class Takeover:
         except OSError as error:
             log.warning("container %s: what its shim left cannot be removed: %s", container.id, error)
 
-    async def _kill(self, shim: Shim, run_folder: str) -> None:
+    async def _kill(self, shim: ContainerShim, run_folder: str) -> None:
         """Ends a container that no record knows as running."""
         ended = asyncio.get_running_loop().create_future()
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from wherry import errors
 from wherry.shim import protocol
 from wherry.shim.exitfile import read_exit
+from wherry.shim.interface import ContainerShim, Launcher
 from wherry.shim.protocol import (
     AttachEnded,
     AttachRequest,
@@ -43,9 +44,7 @@ from wherry.shim.protocol import (
 from wherry.shim.spawn import spawn_zygote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from wherry.shim.protocol import ShimEvent
+    from collections.abc import Sequence
 
 __all__ = [
     "AttachEnded",
@@ -152,7 +151,7 @@ async def _end(parked: socket.socket) -> None:
         parked.close()
 
 
-class Zygote:
+class Zygote(Launcher):
     """The parked process that shims are forked from. It is started again when it has died; running shims are not touched."""
 
     def __init__(self, run_folder: str) -> None:
@@ -229,17 +228,19 @@ class Zygote:
         return bool(done)
 
     async def launch(self, request: LaunchRequest, *, in_slot: bool = False) -> Shim:
-        """Creates a container under a new shim; its init waits for `Shim.start`.
+        """Creates a container under a new shim; `in_slot`: under one that is parked, if there is one.
 
-        `in_slot`: under one that is parked, if there is one; it pays for a container that is like the config of `park`.
-        The descriptors in `request.attach` belong to the shim afterwards and are closed here; when this raises they are
-        still the caller's. Raises StartFailed, InvalidArgument, Conflict, Unavailable, OSError.
+        The slot pays for a container that is like the config of `park`. Raises what the interface says.
         """
         packet, fds = protocol.launch_message(request)
         body, got, control = (await self._ask_parked(packet, fds) if in_slot else None) or await self._ask(packet, fds)
         for fd in fds:
             os.close(fd)
         return Shim(control, protocol.read_hello(body), got)
+
+    async def connect(self, run_folder: str) -> Shim:
+        """The shim that answers there."""
+        return await Shim.connect(run_folder)
 
     async def park(self, request: ParkRequest) -> None:
         """Has a shim parked, unless one is; returns when it can be taken. Not for two callers at the same time.
@@ -286,7 +287,7 @@ class Zygote:
         return got
 
     async def close(self) -> None:
-        """Ends the zygote and waits for it. Shims go on."""
+        """Ends the zygote and waits for it."""
         control, gone, parked = self._control, self._gone, self._parked
         self._control = self._parked = None
         if parked is not None:
@@ -297,24 +298,14 @@ class Zygote:
             await gone
 
 
-class Shim:
-    """A connection to one container's shim. Losing it is an event (Lost), unless the exit was reported before."""
+class Shim(ContainerShim):
+    """A connection to one container's shim."""
 
     def __init__(self, control: socket.socket, hello: protocol.Hello, fds: Sequence[int]) -> None:
-        self.id = hello.id
-        self.pid = hello.pid
-        self.shim_pid = hello.shim_pid
-        self.start_time = hello.start_time
-        self.started = hello.started
-        self.exited = hello.exited
-        self.execs = hello.execs
-        self.parked_pid = hello.parked_pid  # a process of the shim's in the container's cgroups, not the container's own; 0: none
-        self.rtnetlink_fd: int | None = fds[0] if fds else None
+        super().__init__(hello, fds[0] if fds else None)
         self._control = control
         self._seq = 0
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._on_event: Callable[[ShimEvent], None] | None = None
-        self._early: list[ShimEvent] = []
         self._closed = False
         self._ends_silently = False
         self._loop = asyncio.get_running_loop()
@@ -337,25 +328,6 @@ class Shim:
         finally:
             os.close(folder)
         return cls(end, protocol.read_hello(body), fds)
-
-    @property
-    def on_event(self) -> Callable[[ShimEvent], None] | None:
-        """Who is told of events; those that came before somebody was named are told at once, in order."""
-        return self._on_event
-
-    @on_event.setter
-    def on_event(self, receiver: Callable[[ShimEvent], None] | None) -> None:
-        self._on_event = receiver
-        while receiver is not None and self._early:
-            receiver(self._early.pop(0))
-
-    def _tell(self, event: ShimEvent) -> None:
-        if isinstance(event, Exited) and not event.exec_id:
-            self.exited = event
-        if self._on_event is None:
-            self._early.append(event)
-        else:
-            self._on_event(event)
 
     def _readable(self) -> None:
         while not self._closed:
@@ -419,12 +391,8 @@ class Shim:
             self._waiting.pop(seq, None)
 
     async def start(self) -> None:
-        """Makes the container's process run; returns once it has been executed.
-
-        Raises StartFailed when it cannot: the container is removed again then, its clients are closed, the shim ends, and
-        no event follows.
-        """
-        self._ends_silently = True  # the end of a failed start is told by its error
+        """Has the shim start it; a failed start is the shim's end, told by its error alone."""
+        self._ends_silently = True
         try:
             await self._order("start")
         except errors.Conflict:
@@ -439,10 +407,7 @@ class Shim:
         self.started = True
 
     async def exec(self, request: ExecRequest) -> int:
-        """Starts a further process and returns its pid. Descriptors in `request.attach` are closed here, as in `Zygote.launch`.
-
-        Its end comes as an Exited with its exec_id, and is kept by the shim until `forget`. Raises StartFailed.
-        """
+        """Hands the clients over with the order."""
         self._seq += 1
         packet, fds = protocol.exec_message(request, self._seq)
         body = await self._order("exec", packet=packet, fds=fds)
@@ -451,36 +416,30 @@ class Shim:
         return int(body["pid"])
 
     async def forget(self, exec_id: str) -> None:
-        """The end of this exec was recorded; a take-over need not hear of it."""
+        """Has the shim forget it."""
         await self._order("forget", exec_id=exec_id)
 
     async def signal(self, number: int, exec_id: str = "", everyone: bool = False) -> None:
-        """Sends a signal to a process, or to all processes of the container. Raises NotFound when it has ended."""
+        """Has the shim send it."""
         await self._order("signal", number=number, exec_id=exec_id, everyone=everyone)
 
     async def resize(self, height: int, width: int, exec_id: str = "") -> None:
-        """Sets the terminal's size. Raises NotFound (no such process), Conflict (it has no terminal)."""
+        """Has the shim set it."""
         await self._order("resize", height=height, width=width, exec_id=exec_id)
 
     async def attach(self, request: AttachRequest, connection_fd: int) -> None:
-        """Hands a client's connection over. It is closed here; when this raises it is still the caller's.
-
-        Its end comes as AttachEnded with the request's attach_id. Raises NotFound (no such exec, or it has ended).
-        """
+        """Hands a client's connection over."""
         self._seq += 1
         packet = protocol.pack({"do": "attach", "seq": self._seq, "attach": [protocol.attach_body(request)]}, request.early)
         await self._order("attach", packet=packet, fds=(connection_fd,))
         os.close(connection_fd)
 
     async def close_stdin(self, exec_id: str = "") -> None:
-        """Closes a process's stdin once all that was read for it is written."""
+        """Has the shim close it."""
         await self._order("close-stdin", exec_id=exec_id)
 
     async def release(self) -> None:
-        """The exit was recorded: the shim ends when its clients have everything. What the container had in the kernel is gone.
-
-        A container that was not started yet is removed. Raises Conflict while it runs.
-        """
+        """Lets the shim end, now or when its clients have everything."""
         self._ends_silently = True
         try:
             await self._order("release")
@@ -492,7 +451,7 @@ class Shim:
         self.close()
 
     def close(self) -> None:
-        """Gives up the connection; the shim goes on. No Lost is told."""
+        """Gives up the connection; the shim goes on."""
         self._ends_silently = True
         if not self._closed:
             self._end()

@@ -31,15 +31,19 @@ _PIECE: Final = 1 << 14
 class LogWriter:
     """The log of one container. `failed` gets the message of a failing spell's first error."""
 
-    def __init__(self, options: LogOptions, failed: Callable[[str], None]) -> None:
-        """Opens (and makes) the file. Raises OSError when that is not possible."""
+    def __init__(self, options: LogOptions, failed: Callable[[str], None], pack: Callable[[str], int] | None = None) -> None:
+        """Opens (and makes) the file. Raises OSError when that is not possible.
+
+        `pack` replaces a file by its `.gz` beside this, and returns a descriptor, owned here, that can be read when it has.
+        """
         self.path = options.path
         self._options = options
         self._failed = failed
         self._is_failing = False
         clock = Clock()
         self._makers = {stream: RecordMaker(name, options.attributes, clock) for stream, name in NAMES.items()}
-        self._packer = -1  # pidfd of the child that packs the last rotated file
+        self._pack = pack or pack_in_child
+        self._packer = -1  # of who packs the last rotated file
         self._fd = self._open(0)
         self._size = os.fstat(self._fd).st_size
 
@@ -116,7 +120,7 @@ class LogWriter:
             os.close(self._fd)
             self._fd = fd
             if extension:
-                self._packer = pack_in_child(f"{self.path}.1")
+                self._packer = self._pack(f"{self.path}.1")
         else:
             os.truncate(self._fd, 0)
         self._size = 0
@@ -141,15 +145,20 @@ def pack_in_child(path: str) -> int:
     code = 1
     try:
         close_from(3)  # a client's connection must not stay open because of this
-        import zlib
-
-        packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-        with open(path, "rb") as source, open(f"{path}.gz.tmp", "wb") as target:
-            while block := source.read(1 << 20):
-                target.write(packer.compress(block))
-            target.write(packer.flush())
-        os.rename(f"{path}.gz.tmp", f"{path}.gz")
-        os.unlink(path)
+        pack(path)
         code = 0
     finally:
         os._exit(code)
+
+
+def pack(path: str) -> None:
+    """Replaces a file by its `.gz`. Raises OSError; then it is left."""
+    import zlib
+
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    with open(path, "rb") as source, open(f"{path}.gz.tmp", "wb") as target:
+        while block := source.read(1 << 20):
+            target.write(packer.compress(block))
+        target.write(packer.flush())
+    os.rename(f"{path}.gz.tmp", f"{path}.gz")
+    os.unlink(path)

@@ -19,7 +19,7 @@ from wherry.shim.stdcopy import STDERR, STDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Final
 
     from wherry.shim.logwriter import LogWriter
@@ -32,7 +32,10 @@ _GULP: Final = 1 << 20
 
 
 class Stdio:
-    """The streams of one process. `client_ended(attachment, detached)` is told of each client that is gone."""
+    """The streams of one process. `client_ended(attachment, detached)` is told of each client that is gone.
+
+    `input_closed` is told when stdin was closed while the process runs: others may hold the pipe's writing end as well.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Stdio:
         close_on_eof: bool,
         client_ended: Callable[[Attachment, bool], None],
         replay: Callable[[AttachRequest, bool], Iterator[bytes]] | None = None,
+        input_closed: Callable[[], None] | None = None,
     ) -> None:
         self.has_terminal = terminal
         self.has_stdin = open_stdin
@@ -51,6 +55,7 @@ class Stdio:
         self._log: LogWriter | None = None
         self._client_ended = client_ended
         self._replay = replay
+        self._input_closed = input_closed
         self._attachments: list[Attachment] = []
         self._leaving: list[Attachment] = []  # they get nothing more, and have not closed yet
         self._sources: dict[int, int] = {}  # descriptor to stream
@@ -81,6 +86,14 @@ class Stdio:
             ends.append(writing)
         self._child_ends = tuple(ends)
         return ends[0], ends[1], ends[2]
+
+    def take(self, stdin: int, outputs: Mapping[int, int]) -> None:
+        """In place of `open_child_ends`: pipes that others have made. `stdin` is -1 for none; outputs have their stream.
+
+        The descriptors do not block, and are owned here from now on.
+        """
+        self._stdin = stdin
+        self._sources = dict(outputs)
 
     def begin(self, console: int | None, size: tuple[int, int] = (0, 0)) -> None:
         """The process exists: `console` is the master of its terminal, owned here from now on."""
@@ -179,7 +192,7 @@ class Stdio:
             return
         self._input_closing = True
         if not self._input:
-            self._drop_stdin()
+            self._end_input()
 
     def _write_input(self, _events: int = 0) -> None:
         try:
@@ -188,7 +201,7 @@ class Stdio:
             written = 0
         except OSError:  # nobody reads it any more
             self._input, self._input_closing = b"", True
-            self._drop_stdin()
+            self._end_input()
             return
         self._input = self._input[written:]
         if self._input:
@@ -196,10 +209,16 @@ class Stdio:
             return
         self._loop.forget(self._stdin)
         if self._input_closing:
-            self._drop_stdin()
+            self._end_input()
             return
         for attachment in list(self._attachments):
             attachment.resume_input()
+
+    def _end_input(self) -> None:
+        was_open = self._stdin >= 0
+        self._drop_stdin()
+        if was_open and self._input_closed is not None:
+            self._input_closed()
 
     def _drop_stdin(self) -> None:
         if self._stdin >= 0:

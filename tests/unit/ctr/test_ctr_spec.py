@@ -6,7 +6,7 @@ import pytest
 
 from wherry.ctr import names
 from wherry.ctr.create import parse_id_map
-from wherry.ctr.failure import from_status
+from wherry.proto.failure import from_status
 from wherry.ctr.resolver import Remote
 from wherry.ctr.spec import changes, user
 from wherry.ctr.spec.default import default, ordered

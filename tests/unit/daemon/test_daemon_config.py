@@ -14,7 +14,7 @@ from wherry.daemon.flags import BY_KEY, SETTINGS
 from wherry.daemon.main import main
 from wherry.daemon.reload import reloaded
 from wherry.daemon.settings import DOCKERS, OWN, Settings, settings
-from wherry.engine.options import Runtime
+from wherry.engine.options import ContainerdOptions, Runtime
 from wherry.errors import InvalidArgument, Unsupported, WherryError
 
 if TYPE_CHECKING:
@@ -144,6 +144,16 @@ def test_when_garbage_is_collected(tmp_path: Path) -> None:
     assert found == Pace(pause_threshold=0.1, deletion_threshold=3, mutation_threshold=0, schedule_delay_s=60, startup_delay_s=0.25)
 
 
+def test_a_containerd_runs_the_containers_with_runc(tmp_path: Path) -> None:
+    assert read([]).engine.containerd.address == ""
+    found = read([], {"containerd": "/c.sock", "containerd-namespace": "mine", "runtimes": {"crun": {"path": "crun"}}}, tmp_path).engine
+    assert found.containerd == ContainerdOptions("/c.sock", "mine")
+    assert found.runtimes == {"runc": Runtime("runc"), "crun": Runtime("crun")}
+    assert read(["--containerd", "unix:///c.sock"]).engine.containerd == ContainerdOptions("/c.sock", "moby")
+    with pytest.raises(Unsupported, match="runtimeArgs are not supported with --containerd"):
+        read(["--containerd", "/c.sock"], {"runtimes": {"crun": {"path": "crun", "runtimeArgs": ["--debug"]}}}, tmp_path)
+
+
 def test_a_file_that_was_asked_for_must_be_there() -> None:
     with pytest.raises(WherryError, match="open /nope: no such file or directory"):
         read(["--config-file", "/nope"])
@@ -171,6 +181,8 @@ def test_a_file_that_was_asked_for_must_be_there() -> None:
     (["--containerd-gc", "pause_threshold=0.6"], "invalid setting of garbage collection: pause_threshold=0.6"),
     (["--containerd-gc", "mutation_threshold=many"], "invalid setting of garbage collection: mutation_threshold=many"),
     (["--containerd-gc", "startup_delay=5"], "invalid setting of garbage collection: startup_delay=5"),
+    (["--containerd", "containerd.sock"], "invalid address of a containerd: containerd.sock"),
+    (["--containerd", "/c.sock", "--no-docker-api", "--containerd-address", "/w.sock"], "--containerd runs the containers of Docker's API"),
     (["--default-ipc-mode", "host"], "IPC mode is not supported: host"),
 ])
 def test_wrong_values_are_named(arguments: list[str], message: str) -> None:
