@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherry import __version__
 from wherry.engine.records import timestamp
+from wherry.linux import mountinfo
 from wherry.linux.cgroup.layout import read_layout
 from wherry.linux.file import replace_durably
 from wherry.oci.platform import host_platform
@@ -228,14 +229,8 @@ def _operating_system() -> tuple[str, str]:
 
 
 def _filesystem_of(path: str) -> str:
-    """The type of the file system that a path is on, by /proc/self/mountinfo (proc(5))."""
-    best, kind = "", "unknown"
-    with open("/proc/self/mountinfo") as lines:
-        for line in lines:
-            left, _, right = line.partition(" - ")
-            place = left.split(" ")[4]
-            if (path == place or path.startswith(place.rstrip("/") + "/")) and len(place) >= len(best):
-                best, kind = place, right.split(" ")[0]
+    """The type of the file system that a path is on, in Docker's words."""
+    kind = mountinfo.covering(path).filesystem
     return "extfs" if kind in ("ext2", "ext3", "ext4") else kind
 
 

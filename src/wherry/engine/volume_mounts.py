@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from wherry.engine import mounts as planning
+from wherry.engine import propagation
 from wherry.engine.volumes import ANONYMOUS
 from wherry.errors import InvalidArgument
 from wherry.linux.path import open_in_root
@@ -89,6 +90,7 @@ class VolumeMounts:
                     taken.append(mount.name)
                 elif mount.type == "bind":
                     _make_source(mount)
+                    propagation.check(mount)
                 found[destination] = mount
         except BaseException:
             for name in taken:

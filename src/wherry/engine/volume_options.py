@@ -11,6 +11,7 @@ import msgspec
 from wherry.errors import InvalidArgument, Unsupported
 from wherry.linux import mount as mounts
 from wherry.linux.file import replace_durably
+from wherry.linux.mountinfo import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,13 +96,6 @@ def unmount(target: str) -> None:
         except OSError as error:
             if error.errno != errno.EINVAL:  # somebody else has just done it
                 raise
-
-
-def is_mounted(target: str) -> bool:
-    """Whether something is mounted there, in this mount namespace."""
-    escaped = target.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
-    with open("/proc/self/mountinfo") as lines:
-        return any(line.split(" ", 5)[4] == escaped for line in lines)
 
 
 def _with_address(device: Device) -> str:

@@ -94,7 +94,7 @@ def open_namespace(path: str) -> int:
 
 def in_user_namespace() -> bool:
     """Whether this process is in another user namespace than the machine's first, which maps every id to itself."""
-    with open("/proc/self/uid_map", encoding="ascii") as lines:
+    with open("/proc/self/uid_map", encoding="utf-8") as lines:
         return [line.split() for line in lines] != [["0", "0", "4294967295"]]
 
 

@@ -120,7 +120,7 @@ def is_alive(pid: int, started: int) -> bool:
 
 def pid_inside(pid: int) -> int:
     """The pid by which a process is known in its own pid namespace. proc_pid_status(5), «NSpid»."""
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as lines:
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("NSpid:"):
                 return int(line.split()[-1])

@@ -168,7 +168,7 @@ def _root_of_mount(folder: str) -> int:
 
 
 def _mount_id(fd: int) -> str:
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as lines:
         return next(line for line in lines if line.startswith("mnt_id:"))
 
 

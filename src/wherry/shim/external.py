@@ -131,7 +131,7 @@ class ExternalDriver(Driver):
                 listener.close()
                 os.unlink(_CONSOLE, dir_fd=self._folder)
         fd = os.open(pid_file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
-        with open(fd, encoding="ascii") as file:
+        with open(fd, encoding="utf-8") as file:
             pid = int(file.read())
         os.unlink(pid_file, dir_fd=self._folder)
         return Started(pid=pid, console=console)

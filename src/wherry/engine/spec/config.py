@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wherry.engine.spec.capabilities import capabilities
 from wherry.engine.spec.devices import device_nodes, device_rules
 from wherry.engine.spec.limits import supported
-from wherry.engine.spec.mounts import mounts
+from wherry.engine.spec.mounts import mounts, root_propagation
 from wherry.engine.spec.namespaces import namespaces, sysctls
 from wherry.engine.spec.process import process
 from wherry.engine.spec.resources import resources
@@ -36,6 +36,7 @@ def oci_config(
     `seccomp_profile` (text, `unconfined` or empty) and `no_new_privileges` are the daemon's own defaults.
     """
     host, _ = supported(host, facts)
+    asked = tuple(asked)
     security = parse_security(host.security_opt)
     allowed = capabilities(host, facts.capabilities)
     nnp = no_new_privileges if security.no_new_privileges is None else security.no_new_privileges
@@ -56,6 +57,8 @@ def oci_config(
         linux["maskedPaths"] = list(masked)
     if readonly:
         linux["readonlyPaths"] = list(readonly)
+    if propagation := root_propagation(asked):
+        linux["rootfsPropagation"] = propagation
     document: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": process(config, host, places, user, allowed, ulimits or {}, nnp),

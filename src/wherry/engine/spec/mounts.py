@@ -25,6 +25,7 @@ _FLAGS = ("ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync"
           *_PROPAGATION)
 _DATA = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 # With a read-only root these stay writable.
+SHARED, SLAVE = frozenset({"shared", "rshared"}), frozenset({"slave", "rslave"})
 _ALWAYS_WRITABLE = ("/proc", "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts")
 
 
@@ -101,6 +102,14 @@ def _asked(mount: MountRecord, recursive_read_only: bool) -> dict[str, Any]:
     if mount.propagation:
         words.append(mount.propagation)
     return _mount(mount.destination, "bind", mount.source, words)
+
+
+def root_propagation(asked: Iterable[MountRecord]) -> str:
+    """«rootfsPropagation» as dockerd sets it: what mounts need to reach the host, or be reached by it; empty for nothing."""
+    kinds = {mount.propagation for mount in asked}
+    if kinds & SHARED:
+        return "shared"
+    return "rslave" if kinds & SLAVE else ""
 
 
 def _read_only(mount: MountRecord, bind: dict[str, Any], recursive_read_only: bool) -> str:

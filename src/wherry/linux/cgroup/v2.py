@@ -192,7 +192,7 @@ class V2Manager(Manager):
         import select
 
         deadline = time.monotonic() + timeout_s
-        with open(f"{self._folder}/cgroup.events", encoding="ascii") as events:
+        with open(f"{self._folder}/cgroup.events", encoding="utf-8") as events:
             poll = select.poll()
             poll.register(events, select.POLLPRI)
             while event not in events.read().splitlines():

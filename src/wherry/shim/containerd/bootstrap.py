@@ -215,10 +215,10 @@ def _place(pid: int, options: dict[str, Any] | None) -> None:
         group = cgroup.manager(options["shim_cgroup"])
         group.create()
         group.join(pid)
-    with open(_OOM_SCORE.format(os.getppid()), encoding="ascii") as file:
+    with open(_OOM_SCORE.format(os.getppid()), encoding="utf-8") as file:
         score = min(1000, int(file.read()) + 1)
     try:
-        with open(_OOM_SCORE.format(pid), "w", encoding="ascii") as file:
+        with open(_OOM_SCORE.format(pid), "w", encoding="utf-8") as file:
             file.write(str(score))
     except OSError:
         pass  # a lower score than one's own takes CAP_SYS_RESOURCE
