@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import InvalidArgument
-from wherry.linux import capability
+from wherry.errors import InvalidArgument, Unsupported
+from wherry.linux.cgroup.movelock import MoveLock, Waking
 from wherry.runtime import container
-from wherry.runtime.create import read_config
 from wherry.runtime.flags import Command, Flag, truth
 
 TYPE_CHECKING = False
@@ -50,24 +49,35 @@ COMMAND = Command(
 
 def run(context: Context) -> int:
     """Creates; the terminal's master goes to the console socket, the init's descriptor to the pidfd socket."""
-    bundle, config = load_config(context)
     if context.flags["explain"]:
         from wherry.runtime.explain import explain
 
-        print(explain(request_of(context, bundle, config)))
+        print(explain(request_of(context, *load_config(context))))
         return 0
-    with Sockets(context.flags) as sockets:
-        init = create(context, bundle, config, detached=True)
-        try:
-            sockets.hand_over(init.console, init.pidfd, "standard")
-        except OSError:
-            container.delete(container.load(context.root, context.arguments[0]), force=True)
-            raise
+    with waking(context):
+        bundle, config = load_config(context)
+        with Sockets(context.flags) as sockets:
+            init = create(context, bundle, config, detached=True)
+            try:
+                sockets.hand_over(init.console, init.pidfd, "standard")
+            except OSError:
+                container.delete(container.load(context.root, context.arguments[0]), force=True)
+                raise
     return 0
+
+
+def waking(context: Context) -> Waking:
+    """To be entered first: where a process will be moved into cgroups (v1), the kernel gets ready for it while the rest is read."""
+    try:
+        return MoveLock().waking() if context.cgroup_driver == "cgroupfs" else Waking("")
+    except Unsupported:  # without cgroups; whether they are needed is decided later
+        return Waking("")
 
 
 def load_config(context: Context) -> tuple[str, Config]:
     """The bundle's folder and its config."""
+    from wherry.runtime.create import read_config
+
     bundle = context.flags["bundle"] or os.getcwd()
     if not os.path.isdir(bundle):
         raise InvalidArgument(f"chdir {bundle}: no such file or directory")
@@ -98,6 +108,8 @@ def check_surroundings(process: Process, context: Context) -> None:
     if process.selinux_label and not os.path.exists("/sys/fs/selinux/enforce"):
         raise InvalidArgument("selinux label is specified in config, but selinux is disabled or not supported")
     if process.capabilities is not None:
+        from wherry.linux import capability
+
         unknown = sorted({name for names in process.capabilities.as_dict().values() for name in names} - set(capability.NAMES))
         if unknown:
             context.log.write("warning", f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")

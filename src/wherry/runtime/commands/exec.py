@@ -47,6 +47,17 @@ COMMAND = Command(
 
 def run(context: Context) -> int:
     """Runs it."""
+    with create.waking(context):
+        running = _execute(context)
+    if context.flags["detach"]:
+        return 0
+    from wherry.runtime.commands.foreground import stay_with
+
+    return stay_with(running.pidfd, running.console)
+
+
+def _execute(context: Context) -> container.Process:
+    """The process, running; its terminal and descriptor are where they were promised."""
     flags = context.flags
     if len(context.arguments) < 2 and not flags["process"]:
         raise InvalidArgument("process args cannot be empty")
@@ -67,11 +78,7 @@ def run(context: Context) -> int:
             process=process, pid_file=flags["pid-file"], preserve_fds=flags["preserve-fds"] + listen,
             cgroups=tuple(parse_cgroups(flags["cgroup"]).items()), ignore_paused=flags["ignore-paused"], mode="cold"))
         sockets.hand_over(running.console if flags["detach"] else None, running.pidfd, "setns")
-    if flags["detach"]:
-        return 0
-    from wherry.runtime.commands.foreground import stay_with
-
-    return stay_with(running.pidfd, running.console)
+    return running
 
 
 def plan_process(flags: Mapping[str, Any], arguments: tuple[str, ...], process: Process) -> Process:

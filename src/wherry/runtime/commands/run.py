@@ -25,16 +25,18 @@ COMMAND = Command(
 def run(context: Context) -> int:
     """Runs."""
     detached = context.flags["detach"]
-    bundle, config = create.load_config(context)
-    with create.Sockets(context.flags) as sockets:
-        init = create.create(context, bundle, config, detached)
-        found = container.load(context.root, context.arguments[0])
-        try:
-            sockets.hand_over(init.console if detached else None, init.pidfd, "standard")
-            code = _start(found, init, detached, adopt=not context.flags["no-subreaper"])
-        except BaseException:
-            container.delete(found, force=True)
-            raise
+    with create.waking(context) as waking:
+        bundle, config = create.load_config(context)
+        with create.Sockets(context.flags) as sockets:
+            init = create.create(context, bundle, config, detached)
+            waking.end()
+            found = container.load(context.root, context.arguments[0])
+            try:
+                sockets.hand_over(init.console if detached else None, init.pidfd, "standard")
+                code = _start(found, init, detached, adopt=not context.flags["no-subreaper"])
+            except BaseException:
+                container.delete(found, force=True)
+                raise
     if not detached and not context.flags["keep"]:
         for failure in container.delete(found):
             context.log.write("warning", failure)
