@@ -23,12 +23,12 @@ def refusal(box: Wherryd) -> str:
 def test_docker_s_places_are_taken_when_they_are_free() -> None:
     with folders() as box:
         with daemon(DOCKERD, box.data_root, box.folder, "--iptables=false") as real:
-            docker("network", "create", "--ipv6", "--subnet", "fd00:77::/64", "theirs")
+            docker("network", "create", "--config-only", "theirs")
             docker("network", "create", "kept")
             said = refusal(box)
             assert f"{SOCKET} is held by dockerd (pid {real.process.pid})" in said
             assert "systemctl stop docker.socket docker" in said
-        assert "networks that dockerd made cannot be taken over: theirs (networks with EnableIPv6 are not supported yet)" in refusal(box)
+        assert "networks that dockerd made cannot be taken over: theirs (networks with ConfigOnly are not supported yet)" in refusal(box)
 
         with daemon(DOCKERD, box.data_root, box.folder, "--iptables=false"):
             docker("network", "rm", "theirs")

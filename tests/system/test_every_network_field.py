@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.net]
 
 SUBNET = {"Subnet": "10.81.0.0/24"}
+IPV6_SUBNET = {"Subnet": "fd00:81::/64"}
 MAC = "02:42:0a:51:00:99"
 
 
@@ -64,8 +65,8 @@ Row = Seen | Refused | Answered | str
 
 IPAM_CONFIG: dict[str, Row] = {
     "IPv4Address": Seen("10.81.0.77", "ip -4 addr show eth0", r"inet 10\.81\.0\.77/24"),
-    "IPv6Address": Refused("fd00::7", "IPAMConfig.IPv6Address"),
-    "LinkLocalIPs": Refused(["169.254.8.8"], "IPAMConfig.LinkLocalIPs"),
+    "IPv6Address": Seen("fd00:81::77", "ip -6 addr show eth0", r"inet6 fd00:81::77/64"),
+    "LinkLocalIPs": Seen(["169.254.8.8", "fe80::8:8"], "ip addr show eth0", r"(?s)inet 169\.254\.8\.8/16.*inet6 fe80::8:8/64"),
 }
 ENDPOINT: dict[str, Row] = {
     "IPAMConfig": "every_field_has_a_row",
@@ -79,14 +80,14 @@ ENDPOINT: dict[str, Row] = {
     "Gateway": Answered("10.81.0.250", r"^10\.81\.0\.1$"),
     "IPAddress": Answered("10.81.0.251", r"^10\.81\.0\.(?!251$)\d+$"),
     "IPPrefixLen": Answered(9, "^24$"),
-    "IPv6Gateway": Answered("fd00::1", "^$"),
-    "GlobalIPv6Address": Answered("fd00::2", "^$"),
-    "GlobalIPv6PrefixLen": Answered(64, "^0$"),
+    "IPv6Gateway": Answered("fd00:81::250", "^fd00:81::1$"),
+    "GlobalIPv6Address": Answered("fd00:81::251", r"^fd00:81::(?!251$)[\da-f]+$"),
+    "GlobalIPv6PrefixLen": Answered(9, "^64$"),
     "DNSNames": Answered(["lie"], "^(?!.*lie).*place"),
 }
 NETWORK: dict[str, Row] = {
     "Name": "name", "CheckDuplicate": "name", "Driver": "driver", "Scope": Refused("global", "Scope global"),
-    "EnableIPv4": Refused(False, "EnableIPv4 false"), "EnableIPv6": Refused(True, "EnableIPv6"), "IPAM": "every_field_has_a_row",
+    "EnableIPv4": Refused(False, "EnableIPv4 false"), "EnableIPv6": "ipv6", "IPAM": "every_field_has_a_row",
     "Internal": Seen(True, "ip route; ping -c 1 -W 1 10.99.0.1 2>&1", "^(?!.*default)[^$]*unreachable"),
     "Attachable": "shown", "Labels": "shown", "Ingress": Refused(True, "Ingress"), "ConfigOnly": Refused(True, "ConfigOnly"),
     "ConfigFrom": Refused({"Network": "other"}, "ConfigFrom"), "Options": "every_option_has_a_row",
@@ -126,8 +127,9 @@ def api() -> Iterator[Api]:
 
 @contextlib.contextmanager
 def network(api: Api, name: str = "place-net", **body: Any) -> Iterator[dict[str, Any]]:
-    """A network for the length of the block, as inspect shows it; its subnet is SUBNET unless it says otherwise."""
-    made = api.ask("POST", "/networks/create", {"Name": name, "IPAM": {"Config": [SUBNET]}, **body}, 201)["Id"]
+    """A network for the length of the block, as inspect shows it; its subnets are SUBNET and IPV6_SUBNET unless it says otherwise."""
+    given = body if "IPAM" in body else {"IPAM": {"Config": [SUBNET, IPV6_SUBNET]}, "EnableIPv6": True, **body}
+    made = api.ask("POST", "/networks/create", {"Name": name, **given}, 201)["Id"]
     try:
         yield api.ask("GET", f"/networks/{made}")
     finally:
@@ -204,22 +206,6 @@ def test_place(api: Api, way: str, name: str) -> None:
         assert not re.search(row.expected, WAYS[way](api, row.script, {}), re.MULTILINE), "also without the field"
         output = WAYS[way](api, row.script, _settings(name, row.value))
         assert re.search(row.expected, output, re.MULTILINE), output
-
-
-@pytest.mark.parametrize("name", rows(ASKED, Refused))
-def test_place_refused(api: Api, name: str) -> None:
-    row = ASKED[name]
-    assert isinstance(row, Refused)
-    settings = _settings(name, row.value)
-    with network(api), api.running(name="stays", host={"NetworkMode": "bridge"}) as running:
-        stopped = api.create("true", name="waits", host={"NetworkMode": "bridge"})
-        before = everything(api)
-        assert row.names in api.refused("POST", "/containers/create?name=never", 501, {
-            "Image": "busybox", "HostConfig": {"NetworkMode": "place-net"}, "NetworkingConfig": {"EndpointsConfig": {"place-net": settings}}})
-        for container in (running, stopped):
-            assert row.names in api.refused("POST", "/networks/place-net/connect", 501, {"Container": container, "EndpointConfig": settings})
-        assert everything(api) == before
-        api.remove(stopped)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -322,6 +308,21 @@ def test_network_refused(api: Api, name: str) -> None:
     before = everything(api)
     body = {"IPAM": {name.removeprefix("IPAM."): row.value}} if name.startswith("IPAM.") else {name: row.value}
     assert row.names in api.refused("POST", "/networks/create", 501, {"Name": "never", **body})
+    assert everything(api) == before
+
+
+def test_ipv6(api: Api) -> None:
+    """A subnet of IPv6 is used where IPv6 is on, and only shown where it is off; without one there is none to be had."""
+    with network(api, IPAM={"Config": [SUBNET, IPV6_SUBNET]}) as made:
+        assert (made["EnableIPv6"], made["IPAM"]["Config"][1]["Subnet"]) == (False, "fd00:81::/64")
+        assert "inet6" not in _output_created(api, "ip -6 addr show eth0", {})
+    with network(api, EnableIPv6=True, IPAM={"Config": [{**IPV6_SUBNET, "IPRange": "fd00:81::5:0/112", "Gateway": "fd00:81::9"}]}) as made:
+        assert made["EnableIPv6"]
+        output = _output_created(api, "ip -6 addr show eth0; ip -6 route", {})
+        assert "inet6 fd00:81::5:0/64" in output
+        assert "default via fd00:81::9 " in output
+    before = everything(api)
+    assert "IPv6 address pool" in api.refused("POST", "/networks/create", 404, {"Name": "never", "EnableIPv6": True})
     assert everything(api) == before
 
 

@@ -239,10 +239,16 @@ def _network(values: Values, places: Places) -> NetworkOptions:
             ipaddress.IPv4Network(values["fixed-cidr"], strict=False)
         except ValueError as error:
             raise InvalidArgument(f"invalid CIDR address: {values['fixed-cidr']}") from error
+    if values.get("fixed-cidr-v6"):
+        try:
+            ipaddress.IPv6Network(values["fixed-cidr-v6"], strict=False)
+        except ValueError as error:
+            raise InvalidArgument(f"invalid CIDR address: {values['fixed-cidr-v6']}") from error
     table = "wherry" if places is OWN else "wherry-docker"
     return NetworkOptions(
         bridge=str(values.get("bridge") or places.bridge), bip=str(values.get("bip", "")),
-        fixed_cidr=str(values.get("fixed-cidr", "")),
+        fixed_cidr=str(values.get("fixed-cidr", "")), ipv6=values.get("ipv6", False),
+        fixed_cidr_v6=str(values.get("fixed-cidr-v6", "")),
         default_gateway=_address(values["default-gateway"]) if values.get("default-gateway") else "",
         mtu=values.get("mtu") or 1500, icc=values.get("icc", True), ip_forward=values.get("ip-forward", True),
         ip_masq=values.get("ip-masq", True), iptables=values.get("iptables", True), firewall_backend="nftables", table=table,

@@ -128,10 +128,10 @@ class Connections:
     def default_gateway(self) -> str:
         """The default bridge's own address, empty where there is none."""
         try:
-            pools = self._controller.network("bridge").pools
+            pool = self._controller.network("bridge").ipv4
         except NotFound:
             return ""
-        return next((pool.gateway for pool in pools if pool.gateway), "")
+        return pool.gateway if pool else ""
 
     def check(self, record: Record) -> None:
         """Whether a new container's wishes can be had on the networks that exist. Raises InvalidArgument, Unsupported."""
@@ -309,6 +309,8 @@ def filled(asked: EndpointRecord, endpoint: Endpoint) -> EndpointRecord:
     """A place in a network with what came of it."""
     return replace(asked, network_id=endpoint.network_id, endpoint_id=endpoint.id, gateway=endpoint.ipv4_gateway,
                    ip_address=endpoint.ipv4_address, ip_prefix_len=endpoint.ipv4_prefix_length,
+                   ipv6_gateway=endpoint.ipv6_gateway, global_ipv6_address=endpoint.ipv6_address,
+                   global_ipv6_prefix_len=endpoint.ipv6_prefix_length,
                    mac_address=endpoint.mac_address, dns_names=endpoint.dns_names or None,
                    aliases=endpoint.aliases or asked.aliases)
 
@@ -355,9 +357,10 @@ def _refuse_with_container_network(record: Record, host: HostConfig, asked: Mapp
 
 
 def _gateway_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
-    """The endpoint whose network carries the default route, and so the published ports."""
-    carrying = [one for one in endpoints if one.ipv4_address]
-    return min(carrying, key=lambda one: (not one.ipv4_gateway, -one.gateway_priority, one.network_name), default=None)
+    """The endpoint whose network carries the default route, and so the published ports. One with an interface has a MAC."""
+    carrying = [one for one in endpoints if one.mac_address]
+    return min(carrying, default=None,
+               key=lambda one: (not (one.ipv4_gateway or one.ipv6_gateway), -one.gateway_priority, one.network_name))
 
 
 def _port(text: str) -> tuple[int, str]:

@@ -42,9 +42,9 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Linked(msgspec.Struct, frozen=True):
-    """What a link is in one run: `hosts` is an address and the names for it."""
+    """What a link is in one run: `hosts` is each address of the target with the names for it."""
 
-    hosts: tuple[str, str]
+    hosts: tuple[tuple[str, str], ...]
     environment: tuple[str, ...]
 
 
@@ -186,10 +186,11 @@ class Links:
             raise Internal(f"Cannot link to a non running container: {shown} AS {name}")
         if not _on_bridge(target.record):
             raise Internal(f"Cannot link to {target.record.name}, as it does not belong to the default network")
-        address = (target.record.network_settings.networks or {})["bridge"].ip_address
+        place = (target.record.network_settings.networks or {})["bridge"]
+        address = place.ip_address
         config = target.record.config
-        names = dict.fromkeys((link.alias, config.hostname, target.name))
-        return Linked(hosts=(address, " ".join(filter(None, names))),
+        names = " ".join(filter(None, dict.fromkeys((link.alias, config.hostname, target.name))))
+        return Linked(hosts=tuple((one, names) for one in (address, place.global_ipv6_address) if one),
                       environment=variables(link.alias, name, address, config.exposed_ports or (), config.env or ()))
 
     async def _keep(self, container: Container, links: Iterable[Link]) -> None:

@@ -46,9 +46,9 @@ class NameFiles:
         gateway = self._gateway(connected)
         if host.network_mode == "host":
             return files.read_text("/etc/hosts") + _extra(host.extra_hosts or (), gateway)
-        addresses = [one.ipv4_address for one in connected.endpoints.values() if one.ipv4_address]
-        return files.hosts(config.hostname, config.domainname, addresses, host.extra_hosts or (),
-                           (link.hosts for link in container.linked), gateway)
+        addresses = (address for one in connected.endpoints.values() for address in (one.ipv4_address, one.ipv6_address))
+        return files.hosts(config.hostname, config.domainname, filter(None, addresses), host.extra_hosts or (),
+                           (line for link in container.linked for line in link.hosts), gateway)
 
     def _resolv_conf(self, container: Container, connected: Connected) -> str:
         host, options = container.host, self._options

@@ -27,6 +27,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     bridge: str = "wherry0"  # "none" for no default bridge
     bip: str = ""  # empty: a first subnet that is free
     fixed_cidr: str = ""
+    ipv6: bool = False
+    fixed_cidr_v6: str = ""
     default_gateway: str = ""
     mtu: int = 1500
     icc: bool = True

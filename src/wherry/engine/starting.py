@@ -122,7 +122,7 @@ class Starter:
         self._slots.refill()
 
     async def _attach(self, container: Container, connected: Connected, shim: Shim) -> Connected:
-        if not any(one.ipv4_address for one in connected.endpoints.values()):
+        if not any(one.mac_address for one in connected.endpoints.values()):
             return connected  # the host's network, or none: nothing to do in the kernel
         try:
             return await self._pool.run(self._connections.attach, container, connected, shim.pid, shim.rtnetlink_fd)

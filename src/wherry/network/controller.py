@@ -22,10 +22,12 @@ import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from wherry.errors import Conflict, Forbidden, InvalidArgument, Unavailable, Unsupported
-from wherry.network import host, networks, ruleset
+from wherry.errors import Conflict, Forbidden, InvalidArgument, Unavailable
+from wherry.network import host, networks, pools, ruleset
+from wherry.network.asked import check_request
 from wherry.network.book import Book
 from wherry.network.firewall import Firewall
+from wherry.network.gateways import default_routes
 from wherry.network.ipam import mac_of
 from wherry.network.links import Links
 from wherry.network.model import Endpoint, Network, PublishedPort
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     SandboxOpener = Callable[[str], AbstractContextManager[Sandbox | None]]
 
 NO_BRIDGE = "none"
+_FORWARDS = ("{} was off and has been switched on (--ip-forward): this host now forwards packets between all of its "
+             "networks")
 PORTS_AT_ONCE = 64  # how many requests' sockets are open here at one time
 
 
@@ -89,13 +93,13 @@ class Controller:
         if self._proxy:
             self._proxy.prepare()
         if self._config.ip_forward and host.turn_on_forwarding():
-            self._note("net.ipv4.ip_forward was off and has been switched on (--ip-forward): this host now forwards packets "
-                       "between all of its networks")
+            self._note(_FORWARDS.format("net.ipv4.ip_forward"))
         with self._creating:
             self._set_defaults()
             for network in self._bridged():
+                self._forward_ipv6(network)
                 self._links.ensure_bridge(network, loopback=self._serves_loopback_by_nat)
-                self._places.open(network, networks.address_pool(network, time.monotonic))
+                self._places.open(network, pools.address_pools(network, time.monotonic))
         self.restore(restored)
 
     def restore(self, restored: tuple[Restored, ...]) -> None:
@@ -143,10 +147,11 @@ class Controller:
         with self._creating, contextlib.ExitStack() as undo:
             network = networks.plan_network(
                 spec, secrets.token_hex(32), _now(), self._networks, links.host_subnets(), self._config)
-            pool = networks.address_pool(network, time.monotonic)
+            addresses = pools.address_pools(network, time.monotonic)
+            self._forward_ipv6(network)
             if links.ensure_bridge(network, loopback=self._serves_loopback_by_nat):
                 undo.callback(links.remove_bridge, network.interface)
-            self._places.open(network, pool)
+            self._places.open(network, addresses)
             undo.callback(self._places.close, network.id)
             before = self._networks
             self._networks = (*before, network)
@@ -180,7 +185,7 @@ class Controller:
                 remaining = tuple(other for other in self._networks if other.id != network.id)
                 self._book.write(remaining)
             except BaseException:
-                self._places.open(network, networks.address_pool(network, time.monotonic))
+                self._places.open(network, pools.address_pools(network, time.monotonic))
                 raise
             self._networks = remaining
             self._firewall.set(self._bridge_rules())
@@ -195,7 +200,7 @@ class Controller:
 
     def check(self, network_id: str, request: EndpointRequest) -> None:
         """Whether `allocate` could be asked for this, for `create`. Raises InvalidArgument or Unsupported in Docker's words."""
-        _check(self.network(network_id), request)
+        check_request(self.network(network_id), request)
 
     def allocate(self, network_id: str, container_id: str, request: EndpointRequest) -> Endpoint:
         """Addresses, MAC and names; nothing in the kernel. On host and none an endpoint without addresses.
@@ -204,26 +209,26 @@ class Controller:
         network …`), Unavailable (no address left), NotFound.
         """
         network = self.network(network_id)
-        _check(network, request)
+        check_request(network, request)
         return self._places.allocate(network, container_id, request)
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox, interface: str = "") -> Endpoint:
         """Makes the interface inside the container, up with address and routes; the endpoint with its interfaces' names.
 
         Without a name the next free ethN is taken. The default route goes by the container's endpoint of highest
-        priority, then the first by network name. On a user-defined network the container's DNS is set up too.
+        priority, then the first by network name, for each IP version. On a user-defined network the container's DNS is
+        set up too.
         Raises OSError, NotFound.
         """
         network = self.network(endpoint.network_id)
         if network.driver != "bridge":
             return endpoint
         others = self._places.attached(endpoint.container_id)
-        best = _best_gateway((*others, endpoint))
+        gateways = [gateway for one, gateway in default_routes((*others, endpoint)) if one.id == endpoint.id]
         name = interface or _free_name(network.container_prefix, {other.interface for other in others})
         links = self._host_links()
         self._firewall.mend()
-        attached = links.attach(network, endpoint, sandbox, name, is_first=not others,
-                                is_gateway=best is not None and best.id == endpoint.id)
+        attached = links.attach(network, endpoint, sandbox, name, is_first=not others, gateways=gateways)
         try:
             self._places.update(attached)
             if not network.is_default:
@@ -250,12 +255,13 @@ class Controller:
             links.down(current.host_interface)
         else:
             links.delete(current.host_interface)
-            best = _best_gateway(rest)
+            routes = [(one.interface, gateway) for one, gateway in default_routes(rest)]
             with self._sandbox(current.container_id) as sandbox:
-                if best and sandbox:
-                    links.route(best, sandbox)
-        if current.mac_address != mac_of(current.ipv4_address):
-            links.forget_neighbour(network, current.ipv4_address)
+                if routes and sandbox:
+                    links.route(routes, sandbox)
+        for address in filter(None, (current.ipv4_address, current.ipv6_address)):
+            if current.mac_address != mac_of(address):  # the next one that has the address has another MAC
+                links.forget_neighbour(network, address)
         if not network.is_default:
             self._directory.leave(current, self._visible(current.container_id), ended=ended)
         if not rest:
@@ -279,7 +285,7 @@ class Controller:
         Raises PortUnavailable (an Internal), InvalidArgument, Unsupported, Conflict for an endpoint that has ports already.
         """
         network = self.network(endpoint.network_id)
-        if not requests or network.internal or not endpoint.ipv4_address:
+        if not requests or network.internal or network.driver != "bridge":
             return ()
         if self._ports.of(endpoint.id):
             raise Conflict(f"endpoint {endpoint.container_name} in network {network.name} has its ports published already")
@@ -328,9 +334,13 @@ class Controller:
 
     def _bridge_rules(self) -> tuple[ruleset.BridgeRules, ...]:
         return tuple(
-            ruleset.BridgeRules(interface=network.interface, subnet=network.pools[0].subnet, masquerade=network.masquerade,
-                                internal=network.internal, icc=network.icc)
+            ruleset.BridgeRules(interface=network.interface, subnet=network.ipv4.subnet if network.ipv4 else "",
+                                masquerade=network.masquerade, internal=network.internal, icc=network.icc)
             for network in self._bridged())
+
+    def _forward_ipv6(self, network: Network) -> None:
+        if network.ipv6 and self._config.ip_forward and host.turn_on_ipv6_forwarding():
+            self._note(_FORWARDS.format("net.ipv6.conf.all.forwarding"))
 
     def _set_defaults(self) -> None:
         """The networks bridge, host and none: as kept, or new; the bridge's address is decided anew at each start."""
@@ -340,14 +350,14 @@ class Controller:
         if self.has_bridge:
             before = kept.get("bridge")
             links = self._host_links()
-            taken = (*links.host_subnets(self._config.bridge), *networks.subnets(user))
-            pool = before.pools[0] if before else None
+            taken = (*links.host_subnets(self._config.bridge), *pools.subnets(user))
+            pool = before.ipv4 if before else None
             found.append(networks.default_bridge(
                 self._config,
                 before.id if before else secrets.token_hex(32),
                 before.created_at if before else _now(),
                 present=links.address_of(self._config.bridge),
-                kept=networks.interface_address(pool) if pool else "",
+                kept=pools.interface_address(pool) if pool else "",
                 host_subnets=taken,
             ))
         for name, driver in (("host", "host"), ("none", "null")):
@@ -365,7 +375,7 @@ class Controller:
     def _rule(self, endpoint: Endpoint, port: PublishedPort) -> ruleset.PortRule | None:
         """The NAT rule of a port, or None where the proxy alone serves it: IPv6, and loopback addresses."""
         is_loopback = port.host_ip.startswith("127.") and not self._serves_loopback_by_nat
-        if ":" in port.host_ip or is_loopback:
+        if ":" in port.host_ip or is_loopback or not endpoint.ipv4_address:
             return None
         return ruleset.PortRule(host_ip="" if port.host_ip == ANY_IPV4 else port.host_ip, protocol=port.protocol,
                                 host_port=port.host_port, address=endpoint.ipv4_address, container_port=port.container_port)
@@ -452,39 +462,15 @@ class Controller:
             self._notes = (*self._notes, text)
 
 
-def _check(network: Network, request: EndpointRequest) -> None:
-    if request.ipv6_address:
-        raise Unsupported("IPv6 addresses of containers are not supported yet (IPAMConfig.IPv6Address)")
-    if request.link_local_ips:
-        raise Unsupported("link-local addresses of containers are not supported yet (IPAMConfig.LinkLocalIPs)")
-    for name, value in request.driver_options:
-        if name.startswith("com.docker.network."):
-            raise Unsupported(f"the endpoint option {name}={value} is not supported yet")
-    if network.is_default and request.aliases:
-        raise InvalidArgument("network-scoped aliases are only supported for user-defined networks")
-    if request.ipv4_address:
-        if network.is_default:
-            raise InvalidArgument("user specified IP address is supported on user defined networks only")
-        if not network.has_configured_subnet:
-            raise InvalidArgument("user specified IP address is supported only when connecting to networks with user "
-                                  "configured subnets")
-    if request.mac_address:
-        networks.check_mac(request.mac_address)
-
-
-def _best_gateway(endpoints: Iterable[Endpoint]) -> Endpoint | None:
-    """Which of a container's endpoints gives the default route."""
-    candidates = [endpoint for endpoint in endpoints if endpoint.ipv4_gateway]
-    return min(candidates, key=lambda one: (-one.gateway_priority, one.network_name), default=None)
-
-
 def _free_name(prefix: str, taken: set[str]) -> str:
     return next(f"{prefix}{number}" for number in range(len(taken) + 1) if f"{prefix}{number}" not in taken)
 
 
 def _entry(endpoint: Endpoint, port: PublishedPort, *, serve: bool) -> protocol.Port:
-    return protocol.Port(owner=endpoint.id, protocol=port.protocol, address=endpoint.ipv4_address, port=port.container_port,
-                         serve=serve)
+    """What the proxy is told of a port: who asks by IPv6 gets to the container's IPv6 address, where it has one."""
+    by_ipv6 = (":" in port.host_ip and endpoint.ipv6_address) or not endpoint.ipv4_address
+    return protocol.Port(owner=endpoint.id, protocol=port.protocol, port=port.container_port, serve=serve,
+                         address=endpoint.ipv6_address if by_ipv6 else endpoint.ipv4_address)
 
 
 def _now() -> str:

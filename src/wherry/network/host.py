@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 
+from wherry.errors import Unsupported
+
 _SYS = "/proc/sys/net"
 
 
 def turn_on_forwarding() -> bool:
     """Lets the host forward IPv4. Whether it was off before. Raises OSError."""
     return _set("ipv4/ip_forward", "1")
+
+
+def turn_on_ipv6_forwarding() -> bool:
+    """Lets the host forward IPv6. Whether it was off before. Raises OSError."""
+    _set("ipv6/conf/default/forwarding", "1")
+    return _set("ipv6/conf/all/forwarding", "1")
+
+
+def turn_on_ipv6(interface: str) -> None:
+    """Lets an interface have IPv6 addresses, and none that a router names. Raises OSError; Unsupported without IPv6."""
+    if not os.path.exists("/proc/net/if_inet6"):
+        raise Unsupported("IPv6 networks are not possible: this kernel has no IPv6")
+    _set(f"ipv6/conf/{interface}/disable_ipv6", "0")
+    _set(f"ipv6/conf/{interface}/accept_ra", "0")
 
 
 def has_ipv6() -> bool:

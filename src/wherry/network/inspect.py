@@ -18,7 +18,7 @@ def network_resource(network: Network, endpoints: Iterable[Endpoint] = ()) -> di
             "EndpointID": endpoint.id,
             "MacAddress": endpoint.mac_address,
             "IPv4Address": f"{endpoint.ipv4_address}/{endpoint.ipv4_prefix_length}" if endpoint.ipv4_address else "",
-            "IPv6Address": "",
+            "IPv6Address": f"{endpoint.ipv6_address}/{endpoint.ipv6_prefix_length}" if endpoint.ipv6_address else "",
         }
         for endpoint in endpoints
     }

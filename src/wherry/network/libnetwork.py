@@ -9,12 +9,13 @@ A record is JSON behind a counter of eight bytes. Its fields: libnetwork's netwo
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from wherry.errors import DataLoss, InvalidArgument, Unsupported, WherryError
 from wherry.network import networks
 from wherry.network.model import Network, NetworkConfig, NetworkSpec, Pool
+from wherry.network.pools import interface_address
 from wherry.oci.jsontext import dumps, loads
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _network(fields: Mapping[str, Any], driver: Mapping[str, Any]) -> Network:
                        is_default=True)
         if made.driver != "bridge":
             return made
-        return made.replace(pools=pools, options=options, interface=dict(options).get(networks.BRIDGE_OPTION + "name", ""),
+        return made.replace(pools=pools, enable_ipv6=fields.get("enableIPv6", False), options=options,
+                            interface=dict(options).get(networks.BRIDGE_OPTION + "name", ""),
                             **networks.bridge_settings(dict(options), NetworkConfig()))
     spec = NetworkSpec(
         name=fields["name"], driver=fields["networkType"], scope=fields.get("scope", ""), pools=pools, options=options,
@@ -109,19 +111,27 @@ def _network(fields: Mapping[str, Any], driver: Mapping[str, Any]) -> Network:
     return made.replace(
         ipam_options=None if fields.get("ipamOptions") is None else _pairs(fields["ipamOptions"]),
         has_configured_subnet=any(one["PreferredPool"] for one in _listed(fields, "ipamV4Config")),
+        has_configured_ipv6_subnet=any(one["PreferredPool"] for one in _listed(fields, "ipamV6Config")),
         interface=driver.get("BridgeName") or made.interface, icc=driver.get("EnableICC", made.icc),
         masquerade=driver.get("EnableIPMasquerade", made.masquerade), mtu=driver.get("Mtu") or made.mtu)
 
 
 def _pools(fields: Mapping[str, Any]) -> tuple[Pool, ...]:
-    chosen = _listed(fields, "ipamV4Info")
-    asked = _listed(fields, "ipamV4Config") or [{}] * len(chosen)
     pools = []
-    for info, wanted in zip(chosen, asked, strict=True):
-        data = loads(info["IPAMData"])
-        pools.append(Pool(subnet=data["Pool"], gateway=data.get("Gateway", "").split("/")[0],
-                          ip_range=wanted.get("SubPool") or "", aux_addresses=_pairs(wanted.get("AuxAddresses"))))
+    for version in ("ipamV4", "ipamV6"):
+        asked = _listed(fields, f"{version}Config")
+        if version == "ipamV6" and not fields.get("enableIPv6"):  # one that was named without IPv6: nothing is chosen
+            pools += [_pool({"Pool": one["PreferredPool"], "Gateway": one["Gateway"]}, one) for one in asked]
+            continue
+        chosen = _listed(fields, f"{version}Info")
+        pools += [_pool(loads(info["IPAMData"]), wanted)
+                  for info, wanted in zip(chosen, asked or [{}] * len(chosen), strict=True)]
     return tuple(pools)
+
+
+def _pool(data: Mapping[str, Any], asked: Mapping[str, Any]) -> Pool:
+    return Pool(subnet=data["Pool"], gateway=data.get("Gateway", "").split("/")[0], ip_range=asked.get("SubPool") or "",
+                aux_addresses=_pairs(asked.get("AuxAddresses")))
 
 
 def _listed(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -134,19 +144,24 @@ def _pairs(value: Mapping[str, Any] | None) -> Pairs:
 
 def _record(network: Network) -> dict[str, Any]:
     is_bridge = network.driver == "bridge"
-    generic = {"com.docker.network.enable_ipv6": False} if is_bridge else {}
+    generic = {"com.docker.network.enable_ipv6": network.enable_ipv6} if is_bridge else {}
     fields = {
         "addrSpace": _SPACE if is_bridge else "", "attachable": network.attachable, "configFrom": "", "configOnly": False,
-        "created": network.created_at, "enableIPv6": False, "generic": {**generic, _GENERIC: dict(network.options)},
+        "created": network.created_at, "enableIPv6": network.enable_ipv6, "generic": {**generic, _GENERIC: dict(network.options)},
         "id": network.id, "inDelete": False, "ingress": False, "internal": network.internal,
         "ipamOptions": None if network.ipam_options is None else dict(network.ipam_options), "ipamType": "default",
         "labels": None if network.is_default else dict(network.labels), "loadBalancerIP": "", "loadBalancerMode": "NAT",
-        "name": network.name, "networkType": network.driver, "persist": True, "postIPv6": False, "scope": "local",
+        "name": network.name, "networkType": network.driver, "persist": True, "postIPv6": network.has_ipv6_by_mac,
+        "scope": "local",
     }
     if is_bridge:
-        is_asked = network.has_configured_subnet or network.is_default
-        fields["ipamV4Config"] = dumps([_asked(pool) if is_asked else _asked(Pool()) for pool in network.pools])
-        fields["ipamV4Info"] = dumps([_chosen(pool) for pool in network.pools])
+        for version, mark, is_used, is_asked in (("ipamV4", ".", network.enable_ipv4, network.has_configured_subnet),
+                                                 ("ipamV6", ":", network.enable_ipv6, network.has_configured_ipv6_subnet)):
+            pools = [pool for pool in network.pools if mark in pool.subnet]
+            if pools:
+                fields[f"{version}Config"] = dumps([_asked(pool if is_asked or network.is_default else Pool()) for pool in pools])
+            if pools and is_used:
+                fields[f"{version}Info"] = dumps([_chosen(pool) for pool in pools])
     return fields
 
 
@@ -156,21 +171,23 @@ def _asked(pool: Pool) -> dict[str, Any]:
 
 
 def _chosen(pool: Pool) -> dict[str, str]:
-    length = IPv4Network(pool.subnet).prefixlen
-    data: dict[str, Any] = {"AddressSpace": _SPACE, "Gateway": f"{pool.gateway}/{length}", "Pool": pool.subnet}
+    length = pool.subnet.split("/")[1]
+    data: dict[str, Any] = {"AddressSpace": _SPACE, "Gateway": interface_address(pool), "Pool": pool.subnet}
     if pool.aux_addresses:
         data["AuxAddresses"] = {name: f"{address}/{length}" for name, address in pool.aux_addresses}
-    return {"IPAMData": dumps(data), "PoolID": "/".join(filter(None, (_SPACE, pool.subnet, pool.ip_range)))}
+    ip_range = str(ip_network(pool.ip_range)) if pool.ip_range else ""
+    return {"IPAMData": dumps(data), "PoolID": "/".join(filter(None, (_SPACE, pool.subnet, ip_range)))}
 
 
 def _driver_record(network: Network) -> dict[str, Any]:
     is_own = network.interface == networks.own_interface(network.id)
     return {
-        "AddressIPv4": networks.interface_address(network.pools[0]),
+        **({"AddressIPv4": interface_address(network.ipv4)} if network.ipv4 else {}),
+        **({"AddressIPv6": interface_address(network.ipv6)} if network.ipv6 else {}),
         "BridgeIfaceCreator": _MADE_BY_LIBNETWORK if is_own else _MADE_BY_A_USER, "BridgeName": network.interface,
         "ContainerIfacePrefix": dict(network.options).get(networks.PREFIX_OPTION, ""),
         "DefaultBindingIP": network.host_binding_ipv4 or _NO_ADDRESS, "DefaultBridge": False,
         "DefaultGatewayIPv4": _NO_ADDRESS, "DefaultGatewayIPv6": _NO_ADDRESS, "EnableICC": network.icc,
-        "EnableIPMasquerade": network.masquerade, "EnableIPv6": False, "HostIP": _NO_ADDRESS, "ID": network.id,
+        "EnableIPMasquerade": network.masquerade, "EnableIPv6": network.enable_ipv6, "HostIP": _NO_ADDRESS, "ID": network.id,
         "InhibitIPv4": False, "Internal": network.internal, "Mtu": 0 if network.mtu == NetworkConfig().mtu else network.mtu,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,15 @@ from wherry.errors import Conflict, InvalidArgument
 from wherry.linux import rtnetlink
 from wherry.linux.netlink import Request, Socket
 from wherry.network import host
-from wherry.network.ipam import mac_of
+from wherry.network.ipam import link_local_of, mac_of
 from wherry.network.model import SocketRequest
 from wherry.network.networks import own_interface
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from wherry.linux.rtnetlink import Address
+    from wherry.network.ipam import Subnet
     from wherry.network.model import Endpoint, Network, Sandbox
 
 UP_TIMEOUT_S = 3.0
@@ -32,32 +34,49 @@ ALIAS_PREFIX = "wherryd "
 _AF_NETLINK = 16
 _SOCK_RAW = 3
 _MAIN_TABLE_KINDS = (rtnetlink.RTN_UNICAST,)
+_BRIDGE_LINK_LOCAL = ("fe80::1", 64)  # every bridge with IPv6 has it beside its own, as in dockerd
+_LINK_LOCAL_PREFIX_LENGTHS = {4: 16, 6: 64}
 
 
 def plan_bridge(network: Network, alias: str) -> tuple[Request, ...]:
     """A bridge that does not exist yet: made, marked as ours, up. Its address comes once its index is known."""
     name = network.interface
     return (
-        rtnetlink.bridge_add(name, mac_of(network.pools[0].gateway)),
+        rtnetlink.bridge_add(name, mac_of(network.pools[0].gateway)),  # a bridge has a pool of one family at least
         rtnetlink.link_set(name, alias=alias, mtu=network.mtu if network.mtu != 1500 else 0, up=True),
     )
 
 
-def plan_inside(index: int, endpoint: Endpoint, *, is_first: bool, is_gateway: bool) -> tuple[Request, ...]:
-    """Inside the container: loopback up, address, interface up, the default route. One datagram.
+def plan_addresses(network: Network, index: int, present: Iterable[Address], *, is_ours: bool) -> tuple[Request, ...]:
+    """The addresses of a bridge: the gateways that it lacks; of a bridge of ours, away with what a gateway was before."""
+    present = tuple(present)
+    wanted = [(pool.gateway, ip_network(pool.subnet).prefixlen) for pool in (network.ipv4, network.ipv6) if pool]
+    if network.ipv6:
+        wanted.append(_BRIDGE_LINK_LOCAL)
+    gone = [] if not is_ours else [
+        rtnetlink.address_delete(index, one.address, one.prefix_length) for one in present
+        if one.scope == rtnetlink.RT_SCOPE_UNIVERSE and one.address not in {address for address, _ in wanted}]
+    return (*(rtnetlink.address_add(index, address, length) for address, length in wanted
+              if address not in {one.address for one in present}), *gone)
 
-    The networks have no IPv6, so no link-local address is made: it would only ask the others on the bridge whether it is
-    taken.
+
+def plan_inside(index: int, endpoint: Endpoint, *, is_first: bool, gateways: Iterable[str]) -> tuple[Request, ...]:
+    """Inside the container: loopback up, addresses, interface up, the default routes. One datagram.
+
+    The kernel makes no link-local address by itself, which would ask the others on the bridge first whether it is taken.
+    Where there is IPv6 it is given, else there is none.
     """
-    requests = [rtnetlink.link_set("lo", up=True)] if is_first else []
-    requests += [
+    addresses = [(endpoint.ipv4_address, endpoint.ipv4_prefix_length), (endpoint.ipv6_address, endpoint.ipv6_prefix_length)]
+    if endpoint.ipv6_address:
+        addresses.append((link_local_of(endpoint.mac_address), _LINK_LOCAL_PREFIX_LENGTHS[6]))
+    addresses += [(address, _LINK_LOCAL_PREFIX_LENGTHS[6 if ":" in address else 4]) for address in endpoint.link_local_ips]
+    return (
+        *((rtnetlink.link_set("lo", up=True),) if is_first else ()),
         rtnetlink.link_set(index, link_local=False),
-        rtnetlink.address_add(index, endpoint.ipv4_address, endpoint.ipv4_prefix_length),
+        *(rtnetlink.address_add(index, address, length) for address, length in addresses if address),
         rtnetlink.link_set(index, up=True),
-    ]
-    if is_gateway:
-        requests.append(rtnetlink.route_add(endpoint.ipv4_gateway, index, replace=True))
-    return tuple(requests)
+        *(rtnetlink.route_add(gateway, index, replace=True) for gateway in gateways),
+    )
 
 
 class Links:
@@ -75,15 +94,15 @@ class Links:
         with self._lock:
             self._socket.close()
 
-    def host_subnets(self, without: str = "") -> tuple[IPv4Network, ...]:
+    def host_subnets(self, without: str = "") -> tuple[Subnet, ...]:
         """Where the host's routes lead, the default route and those of the interface `without` left out."""
         with self._lock:
             routes = rtnetlink.routes(self._socket)
             own = rtnetlink.link(self._socket, without) if without else None
         return tuple(
-            IPv4Network(f"{route.destination}/{route.prefix_length}", strict=False)
+            ip_network(f"{route.destination}/{route.prefix_length}", strict=False)
             for route in routes
-            if route.family == rtnetlink.AF_INET and route.prefix_length and route.kind in _MAIN_TABLE_KINDS
+            if route.prefix_length and route.kind in _MAIN_TABLE_KINDS
             and not (own and route.index == own.index)
         )
 
@@ -104,13 +123,13 @@ class Links:
             return found is not None and self._has_ports(found)
 
     def ensure_bridge(self, network: Network, *, loopback: bool) -> bool:
-        """Makes a network's bridge be there, up, with the gateway's address; whether it had to be made.
+        """Makes a network's bridge be there, up, with the gateways' addresses; whether it had to be made.
 
         A bridge that somebody else made (no mark) is used as it is, as Docker does; one that a wherryd of another data root
         left behind, or dockerd for this very network, is taken over. Raises Conflict when that wherryd's containers are still
         on it, InvalidArgument for a link that is no bridge.
         """
-        name, pool = network.interface, network.pools[0]
+        name = network.interface
         with self._lock:
             found = rtnetlink.link(self._socket, name)
             if found is None:
@@ -121,18 +140,11 @@ class Links:
             else:
                 found = self._check_bridge(found, is_ours=name == own_interface(network.id))
                 is_new = False
-            prefix_length = IPv4Network(pool.subnet).prefixlen
-            present = [address for address in rtnetlink.addresses(self._socket)
-                       if address.index == found.index and address.family == rtnetlink.AF_INET]
-            requests = []
-            if not any(address.address == pool.gateway for address in present):
-                requests.append(rtnetlink.address_add(found.index, pool.gateway, prefix_length))
-            if found.alias == self.alias:
-                requests += [rtnetlink.address_delete(found.index, address.address, address.prefix_length)
-                             for address in present if address.address != pool.gateway]
-            if not found.is_up:
-                requests.append(rtnetlink.link_set(found.index, up=True))
-            self._socket.run(*requests)
+            if network.ipv6:
+                host.turn_on_ipv6(name)
+            present = (address for address in rtnetlink.addresses(self._socket) if address.index == found.index)
+            requests = plan_addresses(network, found.index, present, is_ours=found.alias == self.alias)
+            self._socket.run(*requests, *(() if found.is_up else (rtnetlink.link_set(found.index, up=True),)))
         if loopback:
             host.route_loopback(name)
         return is_new
@@ -160,7 +172,7 @@ class Links:
                         raise
 
     def attach(
-        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, interface: str, *, is_first: bool, is_gateway: bool
+        self, network: Network, endpoint: Endpoint, sandbox: Sandbox, interface: str, *, is_first: bool, gateways: Iterable[str]
     ) -> Endpoint:
         """Makes the veth, sets up its inner end, waits until both ends and the bridge carry packets.
 
@@ -173,19 +185,20 @@ class Links:
                 made = rtnetlink.link(inside, interface)
                 if made is None:
                     raise OSError(errno.ENODEV, f"the interface {interface} is gone as soon as it was made")
-                inside.run(*plan_inside(made.index, endpoint, is_first=is_first, is_gateway=is_gateway))
+                inside.run(*plan_inside(made.index, endpoint, is_first=is_first, gateways=gateways))
                 watch.wait_operational((name, network.interface), UP_TIMEOUT_S)
             except BaseException:
                 self.delete(name)
                 raise
         return endpoint.replace(host_interface=name, interface=interface)
 
-    def route(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
-        """Lets a running container's default route go by another of its interfaces."""
+    def route(self, gateways: Iterable[tuple[str, str]], sandbox: Sandbox) -> None:
+        """Lets a running container's default routes go by others of its interfaces: (interface, gateway) each."""
         with Inside(sandbox) as inside:
-            found = rtnetlink.link(inside, endpoint.interface)
-            if found:
-                inside.run(rtnetlink.route_add(endpoint.ipv4_gateway, found.index, replace=True))
+            for interface, gateway in gateways:
+                found = rtnetlink.link(inside, interface)
+                if found:
+                    inside.run(rtnetlink.route_add(gateway, found.index, replace=True))
 
     def down(self, veth: str) -> None:
         """Takes a dying container's port off the wire. Not an error when it is gone."""

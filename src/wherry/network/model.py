@@ -13,6 +13,7 @@ from wherry.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAC_FITS_PREFIX_LENGTH = 80  # 48 bits are left for hosts
 Pairs = tuple[tuple[str, str], ...]
 """A frozen mapping of text to text, in the order given."""
 
@@ -73,9 +74,25 @@ class Network(Record):
     """Where ports are published when the request names no host address; empty: all addresses."""
     container_prefix: str = "eth"
     has_configured_subnet: bool = False
-    """Whether the creator named the subnet; only then may containers ask for addresses."""
+    """Whether the creator named the IPv4 subnet; only then may containers ask for addresses in it."""
+    has_configured_ipv6_subnet: bool = False
     is_default: bool = False
     """One of bridge, host, none: cannot be removed, has no DNS, takes no aliases and no static addresses."""
+
+    @property
+    def ipv4(self) -> Pool | None:
+        """Where containers get their IPv4 addresses; None on host and none, and where IPv4 is off."""
+        return next((pool for pool in self.pools if self.enable_ipv4 and ":" not in pool.subnet), None)
+
+    @property
+    def ipv6(self) -> Pool | None:
+        """Where containers get their IPv6 addresses. A pool that was named is shown even where IPv6 is off, but not used."""
+        return next((pool for pool in self.pools if self.enable_ipv6 and ":" in pool.subnet), None)
+
+    @property
+    def has_ipv6_by_mac(self) -> bool:
+        """Whether an IPv6 address ends with the container's MAC, as dockerd does it on the default bridge where there is room."""
+        return self.is_default and self.ipv6 is not None and int(self.ipv6.subnet.split("/")[1]) <= MAC_FITS_PREFIX_LENGTH
 
 
 class EndpointRequest(Record):
@@ -106,7 +123,12 @@ class Endpoint(Record):
     ipv4_address: str = ""
     ipv4_prefix_length: int = 0
     ipv4_gateway: str = ""
-    """Empty on an internal network."""
+    """Empty on an internal network, as the other gateway."""
+    ipv6_address: str = ""
+    ipv6_prefix_length: int = 0
+    ipv6_gateway: str = ""
+    link_local_ips: tuple[str, ...] = ()
+    """More addresses for the interface, of either family, that no network knows."""
     mac_address: str = ""
     aliases: tuple[str, ...] = ()
     """As asked for; none on the default networks."""
@@ -186,11 +208,17 @@ class NetworkConfig(Record):
     """Address with prefix length of the default bridge; empty: the first free pool."""
     fixed_cidr: str = ""
     default_gateway: str = ""
+    ipv6: bool = False
+    """Whether the default bridge has IPv6, with addresses out of `fixed_cidr_v6`."""
+    fixed_cidr_v6: str = ""
+    default_gateway_v6: str = ""
     mtu: int = 1500
     icc: bool = True
     ip_masq: bool = True
     iptables: bool = True
     """Whether the firewall is written at all."""
+    ip6tables: bool = False
+    """Whether it is written for IPv6 too."""
     ip_forward: bool = True
     userland_proxy: bool = True
     default_bind_address: str = ""

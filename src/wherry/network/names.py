@@ -76,7 +76,8 @@ class Directory:
         if self._proxy:
             self._proxy.names(put=(protocol.Known(
                 network=endpoint.network_id, network_name=endpoint.network_name, endpoint=endpoint.id,
-                name=endpoint.container_name, names=endpoint.dns_names, address=endpoint.ipv4_address),))
+                name=endpoint.container_name, names=endpoint.dns_names, address=endpoint.ipv4_address,
+                ipv6_address=endpoint.ipv6_address),))
 
     def serve(self, sandbox: Sandbox, visible: tuple[View, ...]) -> None:
         """Opens the sockets inside, leads port 53 to them, gives them to the proxy."""

@@ -5,17 +5,19 @@ The checks speak Docker's words; what lies beyond today is refused by its name.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
 from wherry.linux.rtnetlink import mac_bytes
-from wherry.network.ipam import DOCKER_POOLS, AddressPool, check_overlap, first_free_subnet
+from wherry.network.ipam import DOCKER_POOLS, first_free_subnet, is_inside
 from wherry.network.model import Network, Pool
+from wherry.network.pools import check_inside, first_free, plan_pools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from wherry.network.ipam import Subnet
     from wherry.network.model import NetworkConfig, NetworkSpec, Pairs
 
 PREDEFINED = ("bridge", "host", "none")
@@ -36,7 +38,7 @@ def plan_network(
     identifier: str,
     created_at: str,
     networks: Iterable[Network],
-    host_subnets: Iterable[IPv4Network],
+    host_subnets: Iterable[Subnet],
     config: NetworkConfig,
 ) -> Network:
     """The network that a creation makes. Raises what the API answers: InvalidArgument, Conflict, Forbidden, Unsupported.
@@ -45,13 +47,13 @@ def plan_network(
     """
     networks = tuple(networks)
     _check_name(spec.name, networks)
-    _check_driver(spec)
     _check_unsupported(spec)
+    _check_driver(spec)
     options = dict(spec.options)
     _check_options(options)
     interface = options.get(BRIDGE_OPTION + "name", "") or own_interface(identifier)
     _check_interface(interface, networks)
-    pool = _pool(spec, networks, host_subnets, config)
+    pools = plan_pools(spec, networks, host_subnets, config)
     return Network(
         id=identifier,
         name=spec.name,
@@ -59,12 +61,15 @@ def plan_network(
         created_at=created_at,
         internal=spec.internal,
         attachable=spec.attachable,
+        enable_ipv4=spec.enable_ipv4,
+        enable_ipv6=spec.enable_ipv6,
         ipam_options=spec.ipam_options,
-        pools=(pool,),
+        pools=pools,
         options=spec.options,
         labels=spec.labels,
         interface=interface,
-        has_configured_subnet=any(entry.subnet for entry in spec.pools),
+        has_configured_subnet=any("." in entry.subnet for entry in spec.pools),
+        has_configured_ipv6_subnet=any(":" in entry.subnet for entry in spec.pools),
         **bridge_settings(options, config),
     )
 
@@ -86,7 +91,7 @@ def bridge_settings(options: dict[str, str], config: NetworkConfig) -> dict[str,
 
 
 def default_bridge(
-    config: NetworkConfig, identifier: str, created_at: str, *, present: str, kept: str, host_subnets: Iterable[IPv4Network]
+    config: NetworkConfig, identifier: str, created_at: str, *, present: str, kept: str, host_subnets: Iterable[Subnet]
 ) -> Network:
     """The network `bridge`.
 
@@ -104,11 +109,11 @@ def default_bridge(
     ip_range = ""
     if config.fixed_cidr:
         fixed = _interface_subnet(config.fixed_cidr)
-        if not fixed.subnet_of(subnet):
+        if not is_inside(fixed, subnet):
             raise InvalidArgument(f"--fixed-cidr {config.fixed_cidr} does not lie in the bridge's subnet {subnet}")
         ip_range = str(fixed)
     if config.default_gateway:
-        _check_inside(config.default_gateway, subnet, "default gateway")
+        check_inside(config.default_gateway, subnet, "default gateway")
     options = (
         (BRIDGE_OPTION + "default_bridge", "true"),
         (BRIDGE_OPTION + "enable_icc", str(config.icc).lower()),
@@ -122,7 +127,8 @@ def default_bridge(
         name="bridge",
         driver="bridge",
         created_at=created_at,
-        pools=(Pool(subnet=str(subnet), ip_range=ip_range, gateway=address_text.split("/")[0]),),
+        enable_ipv6=config.ipv6,
+        pools=(Pool(subnet=str(subnet), ip_range=ip_range, gateway=address_text.split("/")[0]), *_default_ipv6(config)),
         options=options,
         interface=config.bridge,
         is_default=True,
@@ -130,26 +136,18 @@ def default_bridge(
     )
 
 
-def address_pool(network: Network, clock: Callable[[], float]) -> AddressPool:
-    """The network's addresses, with the gateway and the auxiliary ones taken."""
-    pool = network.pools[0]
-    subnet = IPv4Network(pool.subnet)
-    addresses = AddressPool(subnet, IPv4Network(pool.ip_range) if pool.ip_range else None, clock,
-                            f"{network.name} ({network.id})")
-    for address in dict.fromkeys((pool.gateway, *(address for _, address in pool.aux_addresses))):
-        if address:
-            addresses.take_exactly(address, "")
-    return addresses
-
-
-def subnets(networks: Iterable[Network]) -> tuple[IPv4Network, ...]:
-    """The subnets of networks."""
-    return tuple(IPv4Network(pool.subnet) for network in networks for pool in network.pools)
-
-
-def interface_address(pool: Pool) -> str:
-    """The bridge's own address with its prefix length."""
-    return f"{pool.gateway}/{IPv4Network(pool.subnet).prefixlen}"
+def _default_ipv6(config: NetworkConfig) -> tuple[Pool, ...]:
+    if not config.fixed_cidr_v6:
+        if config.ipv6:
+            raise InvalidArgument("IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet "
+                                  "using --fixed-cidr-v6")
+        return ()
+    try:
+        subnet = IPv6Network(config.fixed_cidr_v6, strict=False)
+    except ValueError as error:
+        raise InvalidArgument(f"invalid CIDR address: {config.fixed_cidr_v6}") from error
+    pool = Pool(subnet=str(subnet))
+    return (pool.replace(gateway=first_free(pool)),)
 
 
 def check_mac(text: str) -> None:
@@ -201,7 +199,6 @@ def _check_unsupported(spec: NetworkSpec) -> None:
     if spec.scope == "swarm":
         raise Forbidden("cannot create a swarm scoped network when swarm is not active")
     refused = {
-        "EnableIPv6": spec.enable_ipv6,
         "EnableIPv4 false": not spec.enable_ipv4,
         "ConfigOnly": spec.config_only,
         "ConfigFrom": bool(spec.config_from),
@@ -234,62 +231,7 @@ def _check_interface(interface: str, networks: tuple[Network, ...]) -> None:
                             f"({network.name}): networks have same bridge name")
 
 
-def _pool(
-    spec: NetworkSpec, networks: tuple[Network, ...], host_subnets: Iterable[IPv4Network], config: NetworkConfig
-) -> Pool:
-    if len(spec.pools) > 1:
-        raise Unsupported("networks with more than one IPAM pool are not supported yet")
-    asked = spec.pools[0] if spec.pools else Pool()
-    ours = subnets(networks)
-    if asked.subnet:
-        subnet = _exact_subnet(asked.subnet, "subnet")
-        check_overlap(subnet, ours)
-    else:
-        if asked.ip_range or asked.gateway or asked.aux_addresses:
-            raise InvalidArgument("invalid network config: every ip-range or gateway must have a corresponding subnet")
-        subnet = first_free_subnet(config.default_address_pools or DOCKER_POOLS, (*ours, *host_subnets))
-    ip_range = None
-    if asked.ip_range:
-        ip_range = _exact_subnet(asked.ip_range, "ip-range")
-        if not ip_range.subnet_of(subnet):
-            raise InvalidArgument(f"invalid network config: no matching subnet for range {asked.ip_range}")
-    for _, address in asked.aux_addresses:
-        _check_inside(address, subnet, "aux-address")
-    if asked.gateway:
-        _check_inside(asked.gateway, subnet, "gateway")
-    gateway = asked.gateway or _first_free(subnet, ip_range, {address for _, address in asked.aux_addresses})
-    return asked.replace(subnet=str(subnet), gateway=gateway)
-
-
-def _first_free(subnet: IPv4Network, ip_range: IPv4Network | None, taken: set[str]) -> str:
-    pool = AddressPool(subnet, ip_range, lambda: 0.0, str(subnet))
-    for address in taken:
-        pool.take_exactly(address, "")
-    return pool.take("")
-
-
-def _exact_subnet(text: str, what: str) -> IPv4Network:
-    if ":" in text:
-        raise Unsupported(f"IPv6 {what} {text} is not supported yet")
-    try:
-        subnet = IPv4Network(text, strict=False)
-    except ValueError as error:
-        raise InvalidArgument(f"invalid network config: invalid {what} {text}: invalid CIDR block notation") from error
-    if str(subnet.network_address) != text.split("/", maxsplit=1)[0]:
-        raise InvalidArgument(f"invalid network config: invalid {what} {text}: it should be {subnet}")
-    return subnet
-
-
-def _check_inside(address: str, subnet: IPv4Network, what: str) -> None:
-    try:
-        inside = IPv4Address(address) in subnet
-    except ValueError as error:
-        raise InvalidArgument(f"invalid network config: invalid {what} {address}: invalid address") from error
-    if not inside:
-        raise InvalidArgument(f"invalid network config: no matching subnet for {what} {address}")
-
-
-def _interface_subnet(text: str) -> IPv4Network:
+def _interface_subnet(text: str) -> Subnet:
     try:
         return IPv4Network(text, strict=False)
     except ValueError as error:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from wherry.errors import Forbidden, NotFound
-from wherry.network.ipam import mac_of
+from wherry.network.addresses import Addresses, take
 from wherry.network.model import Endpoint
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ class Places:
     def __init__(self) -> None:
         """Empty."""
         self._lock = Lock()
-        self._pools: dict[str, AddressPool] = {}
+        self._pools: dict[str, dict[int, AddressPool]] = {}  # by network, then by IP version
         self._endpoints: dict[str, Endpoint] = {}
         self._ports: dict[str, tuple[PublishedPort, ...]] = {}
         self._sockets: dict[str, tuple[int, ...]] = {}
 
-    def open(self, network: Network, pool: AddressPool) -> None:
-        """A network gives addresses from now on."""
+    def open(self, network: Network, pools: dict[int, AddressPool]) -> None:
+        """A network gives addresses from now on, by IP version."""
         with self._lock:
-            self._pools[network.id] = pool
+            self._pools[network.id] = pools
 
     def close(self, network_id: str) -> None:
         """A network gives no addresses any more. Raises Forbidden while it has endpoints."""
@@ -52,25 +52,20 @@ class Places:
                 if (network.driver == "bridge" and other.network_id == network.id
                         and other.container_name == request.container_name):
                     raise Forbidden(f"endpoint with name {request.container_name} already exists in network {network.name}")
-            address, prefix_length, gateway = "", 0, ""
+            got = Addresses()
             if network.driver == "bridge":
-                pool = self._pools.get(network.id)
-                if pool is None:
+                pools = self._pools.get(network.id)
+                if pools is None:
                     raise NotFound(f"network {network.name} not found")
-                address = (pool.take_exactly(request.ipv4_address, container_id) if request.ipv4_address
-                           else pool.take(container_id))
-                prefix_length = pool.subnet.prefixlen
-                gateway = "" if network.internal else network.pools[0].gateway
+                got = take(network, pools, container_id, request)
             endpoint = Endpoint(
                 id=secrets.token_hex(32),
                 network_id=network.id,
                 network_name=network.name,
                 container_id=container_id,
                 container_name=request.container_name,
-                ipv4_address=address,
-                ipv4_prefix_length=prefix_length,
-                ipv4_gateway=gateway,
-                mac_address=(request.mac_address.lower().replace("-", ":") or mac_of(address)) if address else "",
+                link_local_ips=request.link_local_ips,
+                **got.as_dict(),
                 aliases=names[0],
                 dns_names=names[1],
                 links=request.links,
@@ -83,9 +78,8 @@ class Places:
     def put_back(self, endpoint: Endpoint) -> None:
         """An endpoint that was there before the daemon's restart. Its address is taken as far as its network still has it."""
         with self._lock:
-            pool = self._pools.get(endpoint.network_id)
-            if pool and endpoint.ipv4_address:
-                pool.put_back(endpoint.ipv4_address, endpoint.container_id)
+            for pool, address in self._taken(endpoint):
+                pool.put_back(address, endpoint.container_id)
             self._endpoints[endpoint.id] = endpoint
 
     def update(self, endpoint: Endpoint) -> None:
@@ -98,9 +92,8 @@ class Places:
         """An endpoint is gone and its address free. Idempotent."""
         with self._lock:
             endpoint = self._endpoints.pop(endpoint_id, None)
-            pool = self._pools.get(endpoint.network_id) if endpoint else None
-            if endpoint and pool and endpoint.ipv4_address:
-                pool.give_back(endpoint.ipv4_address)
+            for pool, address in self._taken(endpoint) if endpoint else ():
+                pool.give_back(address)
 
     def rename(self, container_id: str, container_name: str) -> tuple[Endpoint, ...]:
         """The container's endpoints under its new name."""
@@ -167,6 +160,11 @@ class Places:
         with self._lock:
             for fd in self._sockets.pop(endpoint_id, ()):
                 os.close(fd)
+
+    def _taken(self, endpoint: Endpoint) -> list[tuple[AddressPool, str]]:
+        pools = self._pools.get(endpoint.network_id, {})
+        addresses = {4: endpoint.ipv4_address, 6: endpoint.ipv6_address}
+        return [(pool, addresses[version]) for version, pool in pools.items() if addresses[version]]
 
     def _of(self, container_id: str) -> list[Endpoint]:
         return [one for one in self._endpoints.values() if one.container_id == container_id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 import pytest
 from hypothesis import given
@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from wherry.errors import Forbidden, InvalidArgument, Unavailable
-from wherry.network.ipam import DOCKER_POOLS, REST_S, AddressPool, check_overlap, first_free_subnet, mac_of
+from wherry.network.ipam import (
+    DOCKER_POOLS,
+    REST_S,
+    AddressPool,
+    check_overlap,
+    first_free_subnet,
+    from_mac,
+    link_local_of,
+    mac_of,
+)
 
 
 def pool(subnet: str, ip_range: str = "") -> tuple[AddressPool, list[float]]:
     now = [0.0]
-    return AddressPool(IPv4Network(subnet), IPv4Network(ip_range) if ip_range else None, lambda: now[0], "net (id)"), now
+    return AddressPool(ip_network(subnet), ip_network(ip_range) if ip_range else None, lambda: now[0], "net (id)"), now
 
 
 def test_lowest_first() -> None:
@@ -53,6 +62,35 @@ def test_exhausted() -> None:
     addresses.take("a"), addresses.take("b")
     with pytest.raises(Unavailable, match=r"no available IPv4 addresses on this network's address pools: net \(id\)"):
         addresses.take("c")
+
+
+def test_ipv6_addresses() -> None:
+    addresses, _ = pool("fd00::/64")
+    assert [addresses.take("a"), addresses.take("b")] == ["fd00::1", "fd00::2"]  # ::0 is the subnet's own (RFC 4291, 2.6.1)
+    assert addresses.take_exactly("FD00:0::FFFF", "c") == "fd00::ffff"
+    for wrong, error in (("fd00::ffff", Forbidden), ("fd00::", Forbidden), ("fd01::1", InvalidArgument), ("10.0.0.1", InvalidArgument)):
+        with pytest.raises(error):
+            addresses.take_exactly(wrong, "d")
+    ranged, _ = pool("fd00::/64", "fd00::5:0/112")
+    assert ranged.take("a") == "fd00::5:0"
+    last, _ = pool("fd00::/127")
+    assert last.take("a") == "fd00::1"
+    with pytest.raises(Unavailable, match="no available IPv6 addresses"):
+        last.take("b")
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 128))
+def test_what_a_pool_gives_lies_in_it(address: IPv6Address, prefix_length: int) -> None:
+    subnet = IPv6Network((address, prefix_length), strict=False)
+    addresses = AddressPool(subnet, None, lambda: 0.0)
+    if prefix_length < 128:
+        assert IPv6Address(addresses.take("a")) in subnet
+
+
+def test_addresses_from_a_mac() -> None:
+    assert link_local_of("02:42:ac:13:00:02") == "fe80::42:acff:fe13:2"
+    assert from_mac(IPv6Network("fd00:d0c::/64"), "02:42:ac:11:00:02") == "fd00:d0c::242:ac11:2"
+    assert mac_of("fd00::1:2") == "02:42:00:01:00:02"
 
 
 def test_addresses_from_before() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from wherry import bolt
 from wherry.errors import DataLoss, Unsupported
 from wherry.network import libnetwork
 from wherry.network.book import NAME, Book
+from wherry.network.ipam import DOCKER_POOLS
 from wherry.network.model import Network, NetworkConfig, NetworkSpec, Pool
 from wherry.network.networks import default_bridge, plan_network
 
@@ -75,7 +77,6 @@ def changed(name: str, **fields: Any) -> dict[bytes, bytes]:
 
 @pytest.mark.parametrize(("fields", "said"), [
     ({"networkType": "macvlan"}, r"mynet \(the network driver 'macvlan' is not supported yet\)"),
-    ({"enableIPv6": True}, r"mynet \(networks with EnableIPv6 are not supported yet\)"),
     ({"configOnly": True}, "ConfigOnly"), ({"configFrom": "x"}, "ConfigFrom"), ({"ipamType": "foreign"}, "IPAM driver foreign"),
     ({"scope": "global"}, "Scope global"),
     ({"generic": {"com.docker.network.generic": {"com.docker.network.bridge.inhibit_ipv4": "true"}}}, "inhibit_ipv4=true"),
@@ -97,12 +98,17 @@ def test_damaged_fields_are_told(fields: dict[str, Any]) -> None:
 
 POOLS = st.sampled_from([(), (Pool(subnet="10.1.0.0/16"),), (Pool(subnet="10.1.0.0/16", gateway="10.1.9.9"),),
                          (Pool(subnet="10.1.0.0/16", ip_range="10.1.5.0/24", aux_addresses=(("a", "10.1.5.7"), ("b", "10.1.5.8"))),)])
+IPV6_POOLS = st.sampled_from([(), (Pool(subnet="fd00:1::/64"),),
+                              (Pool(subnet="fd00:1::/80", gateway="fd00:1::9", ip_range="fd00:1::/96", aux_addresses=(("a", "fd00:1::5"),)),)])
 OPTIONS = st.lists(st.sampled_from([
     ("com.docker.network.bridge.name", "mine"), ("com.docker.network.bridge.enable_icc", "false"), ("com.docker.network.driver.mtu", "1400"),
     ("com.docker.network.bridge.enable_ip_masquerade", "false"), ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1"),
     ("com.docker.network.container_iface_prefix", "net"), ("other", "ü")]), unique=True)
-CONFIGS = st.builds(NetworkConfig, mtu=st.sampled_from([1500, 1300]), ip_masq=st.booleans())
-SPECS = st.builds(NetworkSpec, name=st.just("n"), internal=st.booleans(), attachable=st.booleans(), pools=POOLS, options=OPTIONS.map(tuple),
+CONFIGS = st.builds(NetworkConfig, mtu=st.sampled_from([1500, 1300]), ip_masq=st.booleans(), ipv6=st.booleans(),
+                    fixed_cidr_v6=st.sampled_from(["fd00:d::/64", "fd00:d::/96"]),
+                    default_address_pools=st.just((*DOCKER_POOLS, ("fd00:9::/32", 64))))
+SPECS = st.builds(NetworkSpec, name=st.just("n"), internal=st.booleans(), attachable=st.booleans(), enable_ipv6=st.booleans(),
+                  pools=st.builds(add, POOLS, IPV6_POOLS), options=OPTIONS.map(tuple),
                   labels=st.sampled_from([(), (("a", "b"), ("c", ""))]), ipam_options=st.sampled_from([None, ()]))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
-from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
-from wherry.network import networks
+from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unavailable, Unsupported
+from wherry.linux.rtnetlink import AF_INET, AF_INET6, Address
+from wherry.network import addresses, networks, pools
+from wherry.network.gateways import default_routes
 from wherry.network.inspect import network_resource
-from wherry.network.links import plan_inside
-from wherry.network.model import Endpoint, Network, NetworkConfig, NetworkSpec, Pool, endpoint_from_json, to_json
+from wherry.network.links import plan_addresses, plan_inside
+from wherry.network.model import Endpoint, EndpointRequest, Network, NetworkConfig, NetworkSpec, Pool, endpoint_from_json, to_json
 
 CONFIG = NetworkConfig()
 ID = "ab" * 32
@@ -45,7 +47,7 @@ def test_gateway_is_the_first_free_address_of_the_range() -> None:
     (NetworkSpec(name="n", driver="ipvlan"), Unsupported, "ipvlan"),
     (NetworkSpec(name="n", driver="overlay"), Unsupported, "overlay"),
     (NetworkSpec(name="n", driver="weave"), NotFound, 'plugin "weave" not found'),
-    (NetworkSpec(name="n", enable_ipv6=True), Unsupported, "EnableIPv6"),
+    (NetworkSpec(name="n", enable_ipv6=True), NotFound, "non-overlapping IPv6 address pool among the defaults"),
     (NetworkSpec(name="n", enable_ipv4=False), Unsupported, "EnableIPv4"),
     (NetworkSpec(name="n", config_only=True), Unsupported, "ConfigOnly"),
     (NetworkSpec(name="n", config_from="x"), Unsupported, "ConfigFrom"),
@@ -55,7 +57,12 @@ def test_gateway_is_the_first_free_address_of_the_range() -> None:
     (NetworkSpec(name="n", ipam_driver="dhcp"), Unsupported, "dhcp"),
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.1/24"),)), InvalidArgument, r"it should be 10\.0\.0\.0/24"),
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/99"),)), InvalidArgument, "invalid CIDR block notation"),
-    (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64"),)), Unsupported, "IPv6 subnet"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="fd00::1/64"),)), InvalidArgument, "it should be fd00::/64"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64"), Pool(subnet="fd01::/64"))), Forbidden, "doesn't support multiple subnets"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/24"), Pool(subnet="10.0.1.0/24"))), Forbidden, "doesn't support multiple subnets"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64", gateway="fd00:1::1"),)), InvalidArgument, "no matching subnet for gateway"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64", ip_range="10.0.0.0/25"),)), InvalidArgument, "no matching subnet for range"),
+    (NetworkSpec(name="n", enable_ipv6=True, pools=(Pool(subnet="fd00::/128"),)), Unavailable, "no available IPv6 addresses"),
     (NetworkSpec(name="n", pools=(Pool(subnet="172.18.5.0/24"),)), Forbidden, "Pool overlaps with other one on this address space"),
     (NetworkSpec(name="n", pools=(Pool(gateway="10.0.0.1"),)), InvalidArgument, "must have a corresponding subnet"),
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/24", gateway="10.1.0.1"),)), InvalidArgument,
@@ -149,4 +156,95 @@ def test_inspection() -> None:
     (False, False, ["set link 2", "add address 10.0.0.2/16", "set link 2 up"]),
 ])
 def test_plan_inside_a_container(is_first: bool, is_gateway: bool, subjects: list[str]) -> None:
-    assert [request.subject for request in plan_inside(2, ENDPOINT, is_first=is_first, is_gateway=is_gateway)] == subjects
+    gateways = [ENDPOINT.ipv4_gateway] if is_gateway else []
+    assert [request.subject for request in plan_inside(2, ENDPOINT, is_first=is_first, gateways=gateways)] == subjects
+
+
+def test_plan_inside_a_container_with_ipv6() -> None:
+    endpoint = ENDPOINT.replace(ipv6_address="fd00::2", ipv6_prefix_length=64, mac_address="02:42:0a:00:00:02",
+                                link_local_ips=("169.254.3.4", "fe80::9"))
+    assert [request.subject for request in plan_inside(2, endpoint, is_first=False, gateways=["10.0.0.1", "fd00::1"])] == [
+        "set link 2", "add address 10.0.0.2/16", "add address fd00::2/64", "add address fe80::42:aff:fe00:2/64",
+        "add address 169.254.3.4/16", "add address fe80::9/64", "set link 2 up",
+        "add route default via 10.0.0.1", "add route default via fd00::1"]
+
+
+def dual(**changes: object) -> Network:
+    spec = NetworkSpec(name="n", enable_ipv6=True, pools=(Pool(subnet="FD00:0::/64"),))
+    return plan(spec.replace(**changes))
+
+
+def test_a_network_with_ipv6() -> None:
+    network = dual()
+    assert network.pools == (Pool(subnet="172.19.0.0/16", gateway="172.19.0.1"), Pool(subnet="fd00::/64", gateway="fd00::1"))
+    assert (network.ipv4, network.ipv6) == network.pools
+    assert (network.has_configured_subnet, network.has_configured_ipv6_subnet) == (False, True)
+    asked = Pool(subnet="2001:389::/64", ip_range="2001:389::0/96", gateway="2001:389::FFFF", aux_addresses=(("a", "2001:389::1"),))
+    assert dual(pools=(asked, Pool(subnet="10.7.0.0/16"))).pools == (
+        Pool(subnet="10.7.0.0/16", gateway="10.7.0.1"),
+        asked.replace(gateway="2001:389::ffff"))
+    assert dual(pools=(asked.replace(gateway=""),)).pools[1].gateway == "2001:389::2"
+
+
+def test_a_pool_of_ipv6_without_ipv6_is_shown_and_not_used() -> None:
+    network = dual(enable_ipv6=False)
+    assert [pool.subnet for pool in network.pools] == ["172.19.0.0/16", "fd00::/64"]
+    assert network.ipv6 is None
+    assert set(pools.address_pools(network, lambda: 0.0)) == {4}
+
+
+def test_ipv6_out_of_the_default_pools() -> None:
+    config = CONFIG.replace(default_address_pools=(("10.10.0.0/16", 24), ("fd00:5::/32", 64)))
+    network = plan(NetworkSpec(name="n", enable_ipv6=True), config=config, host_subnets=(IPv6Network("fd00:5::/64"),))
+    assert [pool.subnet for pool in network.pools] == ["10.10.0.0/24", "fd00:5:0:1::/64"]
+    assert not network.has_configured_ipv6_subnet
+
+
+def test_addresses_of_both_families_or_none() -> None:
+    network = dual(pools=(Pool(subnet="10.7.0.0/29"), Pool(subnet="fd00::/64")))
+    taken = pools.address_pools(network, lambda: 0.0)
+    request = EndpointRequest(container_name="c")
+    assert addresses.take(network, taken, "a", request) == addresses.Addresses(
+        ipv4_address="10.7.0.2", ipv4_prefix_length=29, ipv4_gateway="10.7.0.1", ipv6_address="fd00::2", ipv6_prefix_length=64,
+        ipv6_gateway="fd00::1", mac_address="02:42:0a:07:00:02")
+    with pytest.raises(Forbidden, match="Address already in use"):
+        addresses.take(network, taken, "b", request.replace(ipv6_address="fd00::2"))
+    assert len(taken[4]) == 2  # the gateway's and the first one's: nothing is left of the failure
+    got = addresses.take(network.replace(internal=True), taken, "b", request.replace(ipv6_address="fd00::abcd", mac_address="02-AA-00-00-00-01"))
+    assert (got.ipv4_gateway, got.ipv6_gateway, got.ipv6_address, got.mac_address) == ("", "", "fd00::abcd", "02:aa:00:00:00:01")
+
+
+@pytest.mark.parametrize(("subnet", "expected"), [("fd00:d0c::/64", "fd00:d0c::242:ac11:2"), ("fd00:d0c::/80", "fd00:d0c::242:ac11:2"),
+                                                  ("fd00:d0c::/96", "fd00:d0c::2")])
+def test_addresses_of_the_default_bridge_end_with_the_mac(subnet: str, expected: str) -> None:
+    network = default(CONFIG.replace(ipv6=True, fixed_cidr_v6=subnet))
+    assert network.pools[1] == Pool(subnet=subnet, gateway="fd00:d0c::1")
+    got = addresses.take(network, pools.address_pools(network, lambda: 0.0), "a", EndpointRequest(container_name="c"))
+    assert (got.ipv6_address, got.mac_address) == (expected, "02:42:ac:11:00:02")
+
+
+def test_ipv6_of_the_default_bridge_has_to_be_said() -> None:
+    with pytest.raises(InvalidArgument, match="Specify an IPv6 subnet using --fixed-cidr-v6"):
+        default(CONFIG.replace(ipv6=True))
+    with pytest.raises(InvalidArgument, match="invalid CIDR address"):
+        default(CONFIG.replace(ipv6=True, fixed_cidr_v6="10.0.0.0/8"))
+    assert default(CONFIG.replace(fixed_cidr_v6="fd00::/64")).ipv6 is None
+
+
+def test_default_routes_go_by_one_endpoint_for_each_ip_version() -> None:
+    first = ENDPOINT.replace(id="1", network_name="a", ipv4_gateway="10.0.0.1")
+    second = ENDPOINT.replace(id="2", network_name="b", ipv4_gateway="10.1.0.1", ipv6_gateway="fd00::1")
+    assert default_routes((second, first)) == ((first, "10.0.0.1"), (second, "fd00::1"))
+    third = second.replace(gateway_priority=1)
+    assert default_routes((first, third)) == ((third, "10.1.0.1"), (third, "fd00::1"))
+    assert default_routes((ENDPOINT.replace(ipv4_gateway=""),)) == ()
+
+
+def test_addresses_of_a_bridge() -> None:
+    network = dual(pools=(Pool(subnet="10.7.0.0/16"), Pool(subnet="fd00::/64")))
+    present = [Address(index=2, family=AF_INET, address="10.9.0.1", prefix_length=16),
+               Address(index=2, family=AF_INET6, address="fd00::1", prefix_length=64),
+               Address(index=2, family=AF_INET6, address="fe80::42:aff:fe07:1", prefix_length=64, scope=253)]
+    added = ["add address 10.7.0.1/16", "add address fe80::1/64"]
+    assert [one.subject for one in plan_addresses(network, 2, present, is_ours=False)] == added
+    assert [one.subject for one in plan_addresses(network, 2, present, is_ours=True)] == [*added, "delete address 10.9.0.1/16"]

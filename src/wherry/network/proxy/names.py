@@ -6,6 +6,8 @@ another one. `None` as an answer means: not ours, ask on.
 
 from __future__ import annotations
 
+import _socket
+
 from wherry.record import Record
 
 TYPE_CHECKING = False
@@ -18,12 +20,13 @@ MAX_UDP = 512
 
 
 class Name(Record):
-    """An endpoint on a network: its main name, all its names, its address."""
+    """An endpoint on a network: its main name, all its names, its addresses."""
 
     endpoint: str
     name: str
     names: tuple[str, ...]
     address: str
+    ipv6_address: str = ""
 
 
 class Sight(Record):
@@ -54,14 +57,14 @@ class Names:
             self._networks.pop(network_id, None)
             self._network_names.pop(network_id, None)
 
-    def addresses(self, name: str, sight: Sight) -> list[str]:
-        """The addresses of a name (`web` or `web.network`); several containers may share an alias."""
+    def find(self, name: str, sight: Sight) -> list[Name]:
+        """Who has a name (`web` or `web.network`); several containers may share an alias."""
         asked = name.rstrip(".").lower()
         for network_id in sight.networks:
             suffix = "." + self._network_names.get(network_id, "").lower()
             wanted = sight.links.get((network_id, asked.removesuffix(suffix)), asked).lower()
             found = [
-                known.address for known in self._networks.get(network_id, {}).values()
+                known for known in self._networks.get(network_id, {}).values()
                 if any(wanted in (one.lower(), one.lower() + suffix) for one in known.names)
             ]
             if found:
@@ -72,7 +75,7 @@ class Names:
         """`web.network` for an address, or empty."""
         for network_id in networks:
             for known in self._networks.get(network_id, {}).values():
-                if known.address == address:
+                if address in (known.address, known.ipv6_address):
                     return f"{known.name}.{self._network_names[network_id]}"
         return ""
 
@@ -89,23 +92,35 @@ def answer(query: bytes, names: Names, sight: Sight, rotation: int = 0) -> bytes
     kind = dnslib.QTYPE.get(question.qtype)
     name = str(question.qname)
     if kind in ("A", "AAAA", "MX", "SRV"):
-        found = names.addresses(name, sight)
+        found = names.find(name, sight)
         if not found:
             return None
         reply = _reply(record)
-        if kind == "A":
-            turn = rotation % len(found)
-            for address in found[turn:] + found[:turn]:
-                reply.add_answer(dnslib.RR(question.qname, dnslib.QTYPE.A, ttl=TTL_S, rdata=dnslib.A(address)))
+        turn = rotation % len(found)
+        for one in found[turn:] + found[:turn]:
+            data = (dnslib.A(one.address) if kind == "A" and one.address else
+                    dnslib.AAAA(one.ipv6_address) if kind == "AAAA" and one.ipv6_address else None)
+            if data:
+                reply.add_answer(dnslib.RR(question.qname, question.qtype, ttl=TTL_S, rdata=data))
         return bytes(reply.pack())  # known, but not of that kind: an empty answer, so that nobody else is asked
-    if kind == "PTR" and name.lower().rstrip(".").endswith(".in-addr.arpa"):
-        address = ".".join(reversed(name.rstrip(".").split(".")[:-2]))
+    if kind == "PTR" and (address := _address_of(name)):
         owner = names.name_of(address, sight.networks)
         if owner:
             reply = _reply(record)
             reply.add_answer(dnslib.RR(question.qname, dnslib.QTYPE.PTR, ttl=TTL_S, rdata=dnslib.PTR(owner + ".")))
             return bytes(reply.pack())
     return None
+
+
+def _address_of(name: str) -> str:
+    """The address that a name of the reverse tree stands for, or empty (RFC 1035, 3.5; RFC 3596, 2.5)."""
+    labels = name.lower().rstrip(".").split(".")
+    parts = labels[-3::-1]
+    if labels[-2:] == ["in-addr", "arpa"]:
+        return ".".join(parts)
+    if labels[-2:] == ["ip6", "arpa"] and len(parts) == 32 and all(len(one) == 1 and one in "0123456789abcdef" for one in parts):
+        return _socket.inet_ntop(_socket.AF_INET6, bytes.fromhex("".join(parts)))
+    return ""
 
 
 def failure(query: bytes) -> bytes:

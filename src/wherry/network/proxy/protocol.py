@@ -57,6 +57,7 @@ class Known(Record):
     name: str
     names: tuple[str, ...]
     address: str
+    ipv6_address: str = ""
 
 
 def encode(message: dict[str, Any]) -> bytes:

@@ -138,7 +138,8 @@ class Server:
         for data in message.get("put", ()):
             known: protocol.Known = protocol.record(protocol.Known, data)
             self._names.put(known.network, known.network_name,
-                            Name(endpoint=known.endpoint, name=known.name, names=known.names, address=known.address))
+                            Name(endpoint=known.endpoint, name=known.name, names=known.names, address=known.address,
+                                 ipv6_address=known.ipv6_address))
 
     def _list(self, _message: dict[str, Any], _sockets: list[_socket.socket]) -> dict[str, Any]:
         return {"owners": list(self._ports), "containers": list(self._resolvers), "names": list(self._names), "pid": os.getpid()}
