@@ -6,12 +6,11 @@ import json
 import shutil
 import tarfile
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from api_pair import PATIENCE_S, pair
+from api_pair import PATIENCE_S, pair, told
 from busybox_image import archive
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
@@ -426,33 +425,11 @@ def test_events_of_what_is_done(both: Pair) -> None:
 
     for filters in ((), ("namespace==told",), ('topic=="/images/create"', "topic~=|^/containers/|"), ("event.id==c",), ("event.image==j",),
                     ("event.labels.a==b",), ("event.runtime.name==r",), ("event",), ("topic",), ("event.name", "nope"), ("namespace!=told",)):
-        theirs, mine = (told(side, (*filters, 'topic=="/begin"', 'topic=="/end"') if filters else (), do) for side in (both.real, both.wherry))
+        theirs, mine = (told_of(side, filters, do) for side in (both.real, both.wherry))
         assert mine == theirs, filters
         assert mine[-1][0] == "/end"
 
 
-def told(side: Side, filters: tuple[str, ...], do: Callable[[Side], None]) -> list[tuple[str, str, str, bytes]]:
-    """The events that a subscription with filters is given while something is done, up to `/end`."""
-    envelopes = side.stream("Events.Subscribe", events.SubscribeRequest(filters=filters))
-    begun, found = threading.Event(), []
-
-    def listen() -> None:
-        for one in envelopes:
-            if one.topic == "/begin":
-                begun.set()
-            elif one.namespace == "told" and one.topic != "/begin":
-                found.append((one.topic, one.namespace, one.event.type_url, one.event.value))
-                if one.topic == "/end":
-                    return
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    deadline = time.monotonic() + PATIENCE_S
-    while not begun.wait(0.02):  # nothing else says that a subscription has begun
-        assert time.monotonic() < deadline
-        side.call("Events.Publish", events.PublishRequest(topic="/begin", event=SOME), "told")
-    do(side)
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
-    envelopes.cancel()
-    return found
+def told_of(side: Side, filters: tuple[str, ...], do: Callable[[Side], None]) -> list[tuple[str, str, str, bytes]]:
+    """What a subscription with filters is given while something is done, up to `/end`."""
+    return [(one.topic, one.namespace, one.event.type_url, one.event.value) for one in told(side, filters, do, "told", "/end")]

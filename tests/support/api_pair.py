@@ -8,20 +8,25 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from real_containerd import COLLECTS_WHEN_ASKED, containerd
 from wherryd_box import PROGRAM
 
 from wherry.proto.method import Method, methods
+from wherry.proto.services import events_pb2 as events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from google.protobuf.message import Message
+
+    from wherry.proto.services.events_pb2 import Envelope
 
 PATIENCE_S = 60.0
 _COLLECTS_WHEN_ASKED = ("--containerd-gc=startup_delay=1h", "--containerd-gc=mutation_threshold=1000000")  # as the real one here
@@ -53,8 +58,8 @@ class Side:
         try:
             answers.extend(self._answers(method, request, sent))
         except grpc.RpcError as error:
-            return error.code().name, error.details(), [_dictionary(one) for one in answers]
-        found = [_dictionary(one) for one in answers]
+            return error.code().name, error.details(), [dictionary(one) for one in answers]
+        found = [dictionary(one) for one in answers]
         return "OK", "", found if method.server_streams else found[0]
 
     def message(self, name: str, request: Message, namespace: str = "test") -> Any:
@@ -146,14 +151,14 @@ class Pair:
         """Makes the call on both; the answers are the same but for moments and what `ignoring` (a pattern of field names) says."""
         theirs = self.real.call(name, request, namespace, **metadata)
         mine = self.wherry.call(name, request, namespace, **metadata)
-        assert _plain(mine, ignoring) == _plain(theirs, ignoring), (name, request, mine, theirs, self.wherry.log())
+        assert plain(mine, ignoring) == plain(theirs, ignoring), (name, request, mine, theirs, self.wherry.log())
         return mine
 
     def ctr(self, *words: str, code: int | None = 0, data: bytes | None = None) -> str:
         """The real ctr on both prints the same, moments and durations aside."""
         theirs = self.real.ctr(*words, code=code, data=data)
         mine = self.wherry.ctr(*words, code=code, data=data)
-        assert _timeless(mine) == _timeless(theirs), words
+        assert timeless(mine) == timeless(theirs), words
         return mine
 
 
@@ -164,30 +169,58 @@ def pair() -> Iterator[Pair]:
         yield Pair(Side(real.socket), wherry)
 
 
-def _dictionary(message: Message) -> dict[str, Any]:
+def told(side: Side, filters: Sequence[str], do: Callable[[Side], None], namespace: str, last: str) -> list[Envelope]:
+    """The events of a namespace that a subscription with filters is given while something is done, up to the topic `last`."""
+    wanted = (*filters, 'topic=="/begin"', f'topic=="{last}"') if filters else ()
+    envelopes = side.stream("Events.Subscribe", events.SubscribeRequest(filters=wanted))
+    begun, found = threading.Event(), []
+
+    def listen() -> None:
+        for one in envelopes:
+            if one.topic == "/begin":
+                begun.set()
+            elif one.namespace == namespace:
+                found.append(one)
+                if one.topic == last:
+                    return
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while not begun.wait(0.02):  # nothing else says that a subscription has begun
+        assert time.monotonic() < deadline
+        side.call("Events.Publish", events.PublishRequest(topic="/begin", event=AnyMessage(type_url="any")), namespace)
+    do(side)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    envelopes.cancel()
+    return found
+
+
+def dictionary(message: Message) -> dict[str, Any]:
     """The fields that are set, by name; moments and packed values as the messages that they are."""
     found: dict[str, Any] = {}
     for described, value in message.ListFields():
         if described.message_type is not None and described.message_type.GetOptions().map_entry:
             packed = described.message_type.fields_by_name["value"].message_type is not None
-            found[described.name] = {key: _dictionary(one) if packed else one for key, one in value.items()}
+            found[described.name] = {key: dictionary(one) if packed else one for key, one in value.items()}
         elif described.message_type is None:
             found[described.name] = list(value) if described.is_repeated else value
         else:
-            found[described.name] = [_dictionary(one) for one in value] if described.is_repeated else _dictionary(value)
+            found[described.name] = [dictionary(one) for one in value] if described.is_repeated else dictionary(value)
     return found
 
 
-def _plain(value: Any, ignoring: str) -> Any:
+def plain(value: Any, ignoring: str) -> Any:
     """Without moments, and lists in one order."""
     if isinstance(value, dict):
-        return {key: "…" if re.fullmatch(f".*_at|timestamp|{ignoring}", key) else _plain(one, ignoring) for key, one in value.items()}
+        return {key: "…" if re.fullmatch(f".*_at|timestamp|{ignoring}", key) else plain(one, ignoring) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one, ignoring) for one in value]
+        return [plain(one, ignoring) for one in value]
     return value
 
 
-def _timeless(text: str) -> list[str]:
+def timeless(text: str) -> list[str]:
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|Less than a second|(About )?[\da]+(\.\d+)? (milli|micro)?(second|minute)s?|"
                   r"(\d+m)?[\d.]+ ?[mµn]?s\b", "MOMENT", text)
     return sorted(re.sub(r"[ \t]+", " ", text).splitlines())  # Go goes through maps in a random order

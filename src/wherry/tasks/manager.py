@@ -84,7 +84,10 @@ class Tasks:
     async def delete(self, namespace: str, container_id: str) -> dict[str, Any]:
         """Removes a task that has ended or never started: pid, exit_status, exited_at. Raises NotFound, what the shim says."""
         task = self.get(namespace, container_id)
-        ended = await task.call("Delete")
+        try:
+            ended = await task.call("Delete")
+        except WherryError as error:
+            raise type(error)(f"failed to delete task: {error.message}") from error
         self._tasks.pop((namespace, container_id), None)
         await self._leave(task)
         return ended

@@ -15,6 +15,7 @@ from wherry.proto import task_pb2 as types
 from wherry.proto import types_pb2
 from wherry.proto.services import tasks_pb2 as api
 from wherry.store.metadata.filters import parse_all
+from wherry.store.metadata.names import check_identifier
 from wherry.tasks.manager import Task as OwnTask
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Tasks:
         if not request.exec_id:
             raise InvalidArgument("exec id cannot be empty")
         task = await self._task(call, request.container_id)
+        check_identifier(request.exec_id, f"invalid exec id {request.exec_id}")
         await task.call("Exec", exec_id=request.exec_id, spec=_any(request.spec), **_io(request))
         return Empty()
 

@@ -208,8 +208,7 @@ class TaskService:
                     else {}
                 ),
             }
-            for pid in settings.cgroup_of(task.init.pid).processes()
-            if pid != task.parked_pid
+            for pid in task.pids()
         ]
         return encode(messages.PidsResponse, {"processes": processes})
 

@@ -13,7 +13,7 @@ import os
 import time
 
 from wherry.errors import Conflict, NotFound, WherryError
-from wherry.shim.containerd import messages, rootfs
+from wherry.shim.containerd import messages, rootfs, settings
 from wherry.shim.driver import make_driver
 from wherry.shim.oomwatch import OomWatch
 from wherry.shim.protocol import ExecRequest, LaunchRequest
@@ -150,25 +150,34 @@ class Task:
         """Signals a process, or all."""
         process = self.process(exec_id)
         if everyone and not exec_id:
-            self._driver.kill_all(number)
+            try:
+                self._driver.kill_all(number)
+            except Conflict:
+                if process.status != messages.STOPPED:
+                    raise
             return
         if process.is_reaped or process.status == messages.STOPPED:
             raise NotFound("process already finished: not found")
         if not process.pid:
             raise Conflict("process not created: failed precondition")
-        os.kill(process.pid, number)
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            raise NotFound("process already finished: not found") from None
+        except OSError as error:
+            raise WherryError(f"unable to signal init: {str(error.strerror).lower()}") from None
 
     def pause(self) -> None:
         """Freezes it."""
         if self.init.status != messages.RUNNING:
-            raise WherryError(f"cannot pause a {self.init.word} container")
+            raise WherryError(f"cannot pause {self._named()}")
         self._driver.pause()
         self.init.status = messages.PAUSED
 
     def resume(self) -> None:
         """Thaws it."""
         if self.init.status != messages.PAUSED:
-            raise WherryError(f"cannot resume a {self.init.word} process")
+            raise WherryError(f"cannot resume {self._named()}")
         self._driver.resume()
         self.init.status = messages.RUNNING
 
@@ -213,6 +222,12 @@ class Task:
             raise NotFound(f"process does not exist {exec_id}: not found")
         return self.execs[exec_id]
 
+    def pids(self) -> list[int]:
+        """The processes of the container, without the one that waits for the next exec. Raises NotFound."""
+        if self.init.status == messages.STOPPED:
+            return []
+        return [pid for pid in settings.cgroup_of(self.init.pid).processes() if pid != self.parked_pid]
+
     def child_ended(self, pid: int, status: int) -> bool:
         """Whether it was one of its processes that has ended."""
         for process in (self.init, *self.execs.values()):
@@ -224,6 +239,12 @@ class Task:
         if pid == self.parked_pid:
             self.parked_pid = 0
         return False
+
+    def _named(self) -> str:
+        """What cannot be frozen or thawed, in containerd's words for it."""
+        if self.init.status == messages.CREATED:
+            return "task in created state"
+        return f"a {self.init.word} {'process' if self.init.status == messages.RUNNING else 'container'}"
 
     # How its processes end
 
