@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
+import sys
 
+from wherry import trace
 from wherry.linux import syscall
 
 TYPE_CHECKING = False
@@ -38,7 +39,8 @@ def pidfd_open(pid: int) -> int:
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:
     """Sends a signal to exactly this process; ProcessLookupError when it has ended. man 2 pidfd_send_signal."""
-    syscall.call("pidfd_send_signal", f"pidfd={pidfd} signal={number}", pidfd, number, 0, 0)
+    trace.step("pidfd_send_signal", f"pidfd={pidfd} signal={number}")
+    _signal.pidfd_send_signal(pidfd, number)
 
 
 def pidfd_getfd(pidfd: int, fd: int) -> int:
@@ -142,7 +144,7 @@ def _stat_fields(pid: str) -> list[str]:
 
 def set_limit(name: str, soft: int, hard: int, pid: int = 0) -> None:
     """Sets a limit of a process (0: this one); -1 is infinity. KeyError for an unknown name, OSError when not allowed."""
-    values = struct.pack("2Q", soft & _NO_LIMIT, hard & _NO_LIMIT)
+    values = b"".join([(value & _NO_LIMIT).to_bytes(8, sys.byteorder) for value in (soft, hard)])
     syscall.call("prlimit64", f"{name} soft={soft} hard={hard}", pid, LIMITS[name], values, 0)
 
 

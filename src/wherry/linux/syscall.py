@@ -75,7 +75,15 @@ def _bind() -> tuple[Any, Any, Any]:
     return function, _ctypes.get_errno, Char
 
 
-_syscall, _errno, _char = _bind()
+# What `_bind` found, at the first call: who only asks what is there (`state`, `delete`) need not load a foreign function library.
+_bound: tuple[Any, Any, Any] | None = None
+
+
+def _door() -> tuple[Any, Any, Any]:
+    global _bound
+    if _bound is None:
+        _bound = _bind()
+    return _bound
 
 
 def call(name: str, subject: str, *arguments: int | bytes | Buffer | None) -> int:
@@ -86,10 +94,11 @@ def call(name: str, subject: str, *arguments: int | bytes | Buffer | None) -> in
     what may be repeated differs from call to call.
     """
     trace.step(name, subject)
+    function, last_errno, _ = _bound or _door()
     words = [item.address if isinstance(item, Buffer) else item for item in arguments]
-    result: int = _syscall(NUMBERS[name], *words, *(0,) * (6 - len(words)))
+    result: int = function(NUMBERS[name], *words, *(0,) * (6 - len(words)))
     if result == -1:
-        code = _errno()
+        code = last_errno()
         raise OSError(code, os.strerror(code) + _missing(code), f"{name} {subject}".rstrip())
     return result
 
@@ -106,7 +115,7 @@ class Buffer:
     def __init__(self, size: int, content: bytes = b"") -> None:
         self.data = bytearray(size)
         self.data[: len(content)] = content
-        self._array = (_char * size).from_buffer(self.data)
+        self._array = (_door()[2] * size).from_buffer(self.data)
         self.address = _address_of(self._array)
 
 

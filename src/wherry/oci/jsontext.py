@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SPACE = " \t\n\r"
+_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it; the codec «utf-8-sig» would be one more module to import
 
 
 class _Context:
@@ -33,7 +34,7 @@ class _Context:
 def loads(text: bytes | str) -> Any:
     """The value of a JSON text (UTF-8 when bytes). ValueError says where it stops making sense."""
     if isinstance(text, bytes):
-        text = text.decode("utf-8-sig")
+        text = text.removeprefix(_MARK).decode()
     start = 0
     while start < len(text) and text[start] in _SPACE:
         start += 1

@@ -8,6 +8,7 @@ demands («Extensibility»). Two sections stay parsed JSON, because rooms of the
 
 from __future__ import annotations
 
+from wherry.oci import RUNTIME_VERSION
 from wherry.oci.jsontext import Section
 from wherry.record import Record
 
@@ -15,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-VERSION = "1.0.2"  # of the specification, as written into state.json: what runc 1.1 says
 
 
 class User(Record):
@@ -425,7 +424,7 @@ class State(Record):
     pid: int
     bundle: str
     annotations: Mapping[str, str] = {}
-    oci_version: str = VERSION
+    oci_version: str = RUNTIME_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """The document that hooks get on their standard input."""

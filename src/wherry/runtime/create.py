@@ -72,7 +72,7 @@ def create(request: CreateRequest) -> Init:
 
 def prepare(request: CreateRequest) -> tuple[CreateRequest, Config, str, Layout, Manager]:
     """What is known before anything is made: the request and the config as they count, bundle, the machine's cgroups, ours."""
-    validate.check_id(request.id)
+    state.check_id(request.id)
     bundle = os.path.abspath(request.bundle)
     config = request.config or read_config(bundle)
     if os.geteuid() or config.linux.namespace("user"):
@@ -404,7 +404,7 @@ def plan_saved(request: CreateRequest, config: Config, bundle: str, plan: InitPl
     return state.Saved(
         id=request.id, pid=0, start_time=0, bundle=bundle, rootfs=plan.rootfs.rootfs,
         created="", cgroup_path=cgroup_path(config, request), cgroup_driver=request.cgroup_driver,
-        namespaces=tuple(entry.type for entry in config.linux.namespaces), process=config.process,
+        namespaces=tuple(entry.type for entry in config.linux.namespaces), process=config.process.to_json(),
         annotations=config.annotations, start_container=config.hooks.start_container if plan.fifo_fd >= 0 else (),
         poststart=config.hooks.poststart, poststop=config.hooks.poststop, seccomp=plan.program.seccomp is not None,
         no_new_keyring=request.no_new_keyring, listener=_agent(config, plan),

@@ -102,7 +102,7 @@ def exec_cgroup(saved: Saved, request: ExecRequest) -> Manager:
 
 def plan_exec(container: Container, request: ExecRequest) -> ProgramPlan:
     """What is executed: what the process does not say is as with the init (capabilities, limits, OOM score)."""
-    saved, given, own = container.saved, request.process, container.saved.process
+    saved, given, own = container.saved, request.process, container.saved.own_process()
     if not given.args:
         raise StartFailed(f"{_START}process args cannot be empty")
     credentials = plan_credentials(given.replace(
@@ -126,7 +126,9 @@ def _plan_scheduling(given: Given, personality: int | None) -> Scheduling | None
 
 def plan_affinity(saved: Saved, given: Given) -> tuple[frozenset[int], frozenset[int]]:
     """The processors before and after the process is in its cgroups; an empty set: as they are."""
-    wanted = given.exec_affinity or saved.process.exec_affinity
+    wanted = given.exec_affinity
+    if wanted is None and "execCPUAffinity" in saved.process:
+        wanted = saved.own_process().exec_affinity
     if wanted is None:
         return frozenset(), frozenset()
     from wherry.runtime.scheduling import parse_list

@@ -163,9 +163,9 @@ def _watch(log: Log) -> None:
 
 def _version() -> int:
     from wherry import __version__
-    from wherry.oci.runtime import VERSION
+    from wherry.oci import RUNTIME_VERSION
 
-    print(f"wherry-runc version {__version__}\ncommit: v{__version__}\nspec: {VERSION}\npython: {sys.version.split()[0]}")
+    print(f"wherry-runc version {__version__}\ncommit: v{__version__}\nspec: {RUNTIME_VERSION}\npython: {sys.version.split()[0]}")
     return 0
 
 

@@ -64,7 +64,7 @@ def _run_inside(container: Container) -> None:
     from wherry.runtime.hooks import run_hooks
 
     saved = container.saved
-    own = saved.process
+    own = saved.own_process()
 
     def launch(hook: Hook, stdio: tuple[int, int, int]) -> int:
         request = ExecRequest(

@@ -19,10 +19,8 @@ import os
 
 from wherry.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from wherry.linux import file, process
-from wherry.oci import jsontext
-from wherry.oci.runtime import VERSION, Hook, Process, State
+from wherry.oci import RUNTIME_VERSION, jsontext
 from wherry.record import Record
-from wherry.runtime.validate import check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +28,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.linux.seccomp import Program
+    from wherry.oci.runtime import Hook, Process
 
 FORMAT = 2
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+,-.")
 NOTIFY = "notify"
 _HOOKS = ("start_container", "poststart", "poststop")
 
@@ -39,10 +39,10 @@ _HOOKS = ("start_container", "poststart", "poststop")
 class Saved(Record):
     """What a container's later verbs need to know.
 
-    `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `process` is the config's own as it
-    was then: what `exec` begins with. `created` is RFC 3339. `joins_pids`: its pid namespace is another container's.
-    `listener`: who answers a filter that notifies (the socket's path, what it is told). `personality` goes for further
-    processes.
+    `namespaces` are those that differ from the creator's, by their names in the runtime-spec. `process` is the config's own as
+    it was then, a document still: most verbs never read it (`own_process`). `created` is RFC 3339. `joins_pids`: its pid
+    namespace is another container's. `listener`: who answers a filter that notifies (the socket's path, what it is told).
+    `personality` goes for further processes.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Saved(Record):
     cgroup_path: str
     cgroup_driver: str
     namespaces: tuple[str, ...]
-    process: Process
+    process: Mapping[str, Any]
     annotations: Mapping[str, str] = {}
     start_container: tuple[Hook, ...] = ()
     poststart: tuple[Hook, ...] = ()
@@ -65,12 +65,21 @@ class Saved(Record):
     joins_pids: bool = False
     listener: tuple[str, str] | None = None
 
+    def own_process(self) -> Process:
+        """What the container was made for: what `exec` and startContainer's hooks begin with. DataLoss when it makes no sense."""
+        from wherry.oci.runtime import Process
+
+        try:
+            return Process.from_json(self.process)
+        except InvalidArgument as error:
+            raise DataLoss(f"state.json of container {self.id!r} makes no sense: {error}") from error
+
     def to_json(self) -> dict[str, Any]:
         """The document of state.json."""
-        document = {**self.as_dict(), "process": self.process.to_json()}
+        document = self.as_dict()
         for name in _HOOKS:
             document[name] = [hook.as_dict() for hook in document[name]]
-        return {"version": FORMAT, "ociVersion": VERSION, **document}
+        return {"version": FORMAT, "ociVersion": RUNTIME_VERSION, **document}
 
     @classmethod
     def from_json(cls, document: Any) -> Saved:
@@ -83,16 +92,27 @@ class Saved(Record):
         values["namespaces"] = tuple(values.get("namespaces", ()))
         if values.get("listener"):
             values["listener"] = tuple(values["listener"])
-        values["process"] = Process.from_json(values["process"])
         for name in _HOOKS:
-            values[name] = tuple(
-                Hook(path=hook["path"], args=tuple(hook["args"]), timeout=hook["timeout"],
-                     env=None if hook["env"] is None else tuple(hook["env"]))
-                for hook in values.get(name, ()))
+            values[name] = tuple(map(_hook, values.get(name, ())))
         try:
             return cls(**values)
         except TypeError as error:
             raise DataLoss(f"state.json is incomplete: {error}") from error
+
+
+def _hook(document: Mapping[str, Any]) -> Hook:
+    from wherry.oci.runtime import Hook
+
+    return Hook(path=document["path"], args=tuple(document["args"]), timeout=document["timeout"],
+                env=None if document["env"] is None else tuple(document["env"]))
+
+
+def check_id(container_id: str) -> None:
+    """Container ids are file names: letters, digits and «_+,-.» (runc takes the comma too, its pattern means a range)."""
+    if not container_id:
+        raise InvalidArgument("container id cannot be empty")
+    if container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id) or len(container_id) > 1024:
+        raise InvalidArgument("invalid container ID format")
 
 
 def folder(root: str, container_id: str) -> str:
@@ -202,15 +222,12 @@ def _is_locked(path: str) -> bool:
 def oci_state(root: str, saved: Saved) -> dict[str, Any]:
     """The runtime-spec's state with what runc adds to it (rootfs, created, owner)."""
     now = status(root, saved)
-    state = State(
-        id=saved.id, status=now, pid=0 if now == "stopped" else saved.pid, bundle=saved.bundle, annotations=saved.annotations)
-    document = state.to_json()
-    # In runc's order, with its fields; nobody should rely on the order, but people compare.
-    named = {name: document[name] for name in ("ociVersion", "id", "pid", "status", "bundle")}
-    named |= {"rootfs": saved.rootfs, "created": saved.created}
-    if saved.annotations:
-        named["annotations"] = dict(saved.annotations)
-    return {**named, "owner": ""}
+    # In runc's order; nobody should rely on it, but people compare.
+    return {
+        "ociVersion": RUNTIME_VERSION, "id": saved.id, "pid": 0 if now == "stopped" else saved.pid, "status": now,
+        "bundle": saved.bundle, "rootfs": saved.rootfs, "created": saved.created,
+        **({"annotations": dict(saved.annotations)} if saved.annotations else {}), "owner": "",
+    }
 
 
 def remove(root: str, container_id: str) -> None:

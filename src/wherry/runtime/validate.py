@@ -9,17 +9,8 @@ if TYPE_CHECKING:
     from wherry.oci.runtime import Config, Process
 
 _NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
-_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+,-.")
 _IPC_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
                 "kernel.shmmni", "kernel.shm_rmid_forced")
-
-
-def check_id(container_id: str) -> None:
-    """Container ids are file names: letters, digits and «_+,-.» (runc takes the comma too, its pattern means a range)."""
-    if not container_id:
-        raise InvalidArgument("container id cannot be empty")
-    if container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id) or len(container_id) > 1024:
-        raise InvalidArgument("invalid container ID format")
 
 
 def check_config(config: Config) -> None:

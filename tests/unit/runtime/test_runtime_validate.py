@@ -13,7 +13,7 @@ from wherry.runtime import state
 from wherry.runtime.commands.spec import example, rootless
 from wherry.runtime.credentials import plan_credentials
 from wherry.runtime.devices import allow_default_devices, plan_devices
-from wherry.runtime.validate import check_config, check_id
+from wherry.runtime.validate import check_config
 
 
 def changed(**parts: Any) -> Config:
@@ -58,8 +58,8 @@ def test_refusals(parts: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a b", "ä"])
 def test_ids_are_file_names(bad: str) -> None:
     with pytest.raises(InvalidArgument):
-        check_id(bad)
-    check_id("a_b+c-d.0")
+        state.check_id(bad)
+    state.check_id("a_b+c-d.0")
 
 
 def test_credentials_are_masks_and_limits_have_names() -> None:
@@ -82,14 +82,16 @@ def test_the_default_devices_are_allowed_after_the_rules_of_the_config() -> None
 
 
 def test_state_comes_back_as_it_was_written(tmp_path: Any) -> None:
+    process = Process(
+        args=("true",), cwd="/", user=User(uid=1, umask=0o27, additional_gids=(5,)), rlimits=(Rlimit(type="RLIMIT_CPU", soft=1, hard=2),),
+        capabilities=Capabilities(bounding=("CAP_KILL",)), exec_affinity=ExecAffinity(initial="0"))
     saved = state.Saved(
         id="c", pid=1, start_time=2, bundle="/b", rootfs="/b/r", created="now", cgroup_path="/c", cgroup_driver="cgroupfs",
-        namespaces=("pid",), annotations={"a": "b"}, process=Process(
-            args=("true",), cwd="/", user=User(uid=1, umask=0o27, additional_gids=(5,)), rlimits=(Rlimit(type="RLIMIT_CPU", soft=1, hard=2),),
-            capabilities=Capabilities(bounding=("CAP_KILL",)), exec_affinity=ExecAffinity(initial="0")))
+        namespaces=("pid",), annotations={"a": "b"}, process=process.to_json())
     (tmp_path / "c").mkdir()
     state.save(str(tmp_path), saved)
     assert state.load(str(tmp_path), "c") == saved
+    assert saved.own_process() == process
     assert state.list_ids(str(tmp_path)) == ["c"]
     state.remove(str(tmp_path), "c")
     with pytest.raises(NotFound, match="container does not exist"):

@@ -32,7 +32,7 @@ class MoveLock:
         return bool(self._procs)
 
     def waking(self) -> Waking:
-        """What is done inside finds the lock awake, or nearly so: it is woken meanwhile by a process that this one can do without."""
+        """A context. What is done inside goes on while the lock is woken by another process, and finds it awake, or nearly so."""
         return Waking(self._procs)
 
     def wake(self) -> None:

@@ -15,9 +15,7 @@ from wherry import trace
 from wherry.errors import InvalidArgument
 from wherry.linux.cgroup import Manager
 from wherry.linux.cgroup import folders as places
-from wherry.linux.cgroup.devices import device_set, parse_list, plan_list
 from wherry.linux.cgroup.plan import apply, read_file, read_optional, write_file
-from wherry.linux.cgroup.plan_v1 import plan_v1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +44,8 @@ class V1Manager(Manager):
         return V1Manager(folders)
 
     def plan(self, resources: Mapping[str, Any]) -> tuple[Step, ...]:
+        from wherry.linux.cgroup.plan_v1 import plan_v1
+
         return plan_v1(resources)
 
     def exists(self) -> bool:
@@ -106,6 +106,8 @@ class V1Manager(Manager):
             self._check_usage(memory["limit"])
         steps = [step for step in self.plan(resources) if step.controller != "devices"]
         if resources.get("devices"):
+            from wherry.linux.cgroup.devices import device_set, parse_list, plan_list
+
             present = parse_list(read_file(f"{self._folder('devices')}/devices.list"))
             steps += plan_list(device_set(resources["devices"]), present)
         self._apply(steps)

@@ -67,7 +67,7 @@ def run(context: Context) -> int:
 
 
 def waking(context: Context) -> Waking:
-    """To be entered first: where a process will be moved into cgroups (v1), the kernel gets ready for it while the rest is read."""
+    """To be entered first: where a process will be moved into cgroups (v1), the kernel gets ready for it meanwhile."""
     try:
         return MoveLock().waking() if context.cgroup_driver == "cgroupfs" else Waking("")
     except Unsupported:  # without cgroups; whether they are needed is decided later

@@ -62,7 +62,7 @@ def _execute(context: Context) -> container.Process:
     if len(context.arguments) < 2 and not flags["process"]:
         raise InvalidArgument("process args cannot be empty")
     found = container.load(context.root, context.arguments[0])
-    process = plan_process(flags, context.arguments[1:], found.saved.process)
+    process = plan_process(flags, context.arguments[1:], found.saved.own_process())
     check_process(process, context)
     create.check_terminal(process.terminal, flags["detach"], flags["console-socket"])
     create.check_preserved(flags["preserve-fds"])

@@ -6,8 +6,7 @@ import os
 
 from wherry.errors import Conflict, InvalidArgument
 from wherry.linux import cgroup
-from wherry.oci import jsontext
-from wherry.oci.runtime import VERSION
+from wherry.oci import RUNTIME_VERSION, jsontext
 from wherry.runtime.flags import Command, Flag
 
 TYPE_CHECKING = False
@@ -54,7 +53,7 @@ def example(unified: bool = False) -> dict[str, Any]:
     kinds = ("pid", "network", "ipc", "uts", "mount", *(("cgroup",) if unified else ()))
     quiet = ("nosuid", "noexec", "nodev")
     return {
-        "ociVersion": VERSION,
+        "ociVersion": RUNTIME_VERSION,
         "process": {
             "terminal": True,
             "user": {"uid": 0, "gid": 0},
