@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wherry import errors
 from wherry.oci.digest import digest_of, parse_digest
+from wherry.transfer.content import DOCUMENT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from wherry.oci.image import Descriptor
 
 CHUNK = 1 << 20
-# What is read whole, to be understood: manifests and configurations.
-DOCUMENT_BYTES = 32 << 20
 # WriteAction of content.proto.
 STAT, WRITE, COMMIT = 0, 1, 2
 
@@ -103,25 +102,6 @@ class Blobs:
         finally:
             writing.ended()
         return writing.digest
-
-
-class ChunkFile:
-    """Pieces of any size as a file that tarfile reads in pieces of its own."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """Exactly so many bytes, fewer at the end."""
-        found = [self._rest]
-        length = len(self._rest)
-        while length < size and (data := next(self._chunks, b"")):
-            found.append(data)
-            length += len(data)
-        whole = b"".join(found)
-        self._rest = whole[size:]
-        return whole[:size]
 
 
 class _Writing:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import zlib
 
 from wherry import errors
-from wherry.ctr.holding import labels_of
 from wherry.oci import image as oci
 from wherry.oci.image import Descriptor, Index, Manifest
 from wherry.oci.platform import matches
 from wherry.record import Record
+from wherry.transfer.holding import labels_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 import os
 
 from wherry import errors
-from wherry.ctr import log, manifests
+from wherry.ctr import log
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import CommandFailed
 from wherry.ctr.containers import CONFIG_PATH_OPTIONS, RUNC, RUNC_OPTIONS, spec_message
@@ -18,6 +18,7 @@ from wherry.ctr.values import labels
 from wherry.linux import accounts, capability
 from wherry.oci.platform import parse_platform
 from wherry.record import Record
+from wherry.transfer import manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

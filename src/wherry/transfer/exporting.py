@@ -7,19 +7,19 @@ import json
 import tarfile
 
 from wherry import errors
-from wherry.ctr import manifests, names
-from wherry.ctr.blobs import ChunkFile
 from wherry.oci.image import Descriptor, Index, Manifest
 from wherry.oci.reference import InvalidReference, parse_reference
 from wherry.record import Record
+from wherry.transfer import manifests, names
+from wherry.transfer.content import ChunkFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import IO, Any
 
-    from wherry.ctr.blobs import Blobs
     from wherry.oci.image import Platform
+    from wherry.transfer.content import Content
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 NON_DISTRIBUTABLE = ("nondistributable", "foreign")
@@ -34,7 +34,7 @@ class Choice(Record):
     non_distributable: bool = True
 
 
-def write_archive(blobs: Blobs, file: IO[bytes], images: Sequence[tuple[str, Descriptor]], choice: Choice) -> None:
+def write_archive(blobs: Content, file: IO[bytes], images: Sequence[tuple[str, Descriptor]], choice: Choice) -> None:
     """Writes it in order of the files' names. Raises NotFound where content is missing; nothing is written then."""
     content: dict[str, Descriptor] = {}
     for _, target in images:
@@ -71,7 +71,7 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     return info
 
 
-def _parts(blobs: Blobs, target: Descriptor, choice: Choice) -> Iterator[Descriptor]:
+def _parts(blobs: Content, target: Descriptor, choice: Choice) -> Iterator[Descriptor]:
     """All content of an image that is chosen."""
     wanted = None if choice.all_platforms else choice.platform
     for one in manifests.walk(blobs.document, target, wanted=wanted):
@@ -79,7 +79,7 @@ def _parts(blobs: Blobs, target: Descriptor, choice: Choice) -> Iterator[Descrip
             yield one
 
 
-def _docker(blobs: Blobs, images: Sequence[tuple[str, Descriptor]], choice: Choice) -> list[Mapping[str, Any]]:
+def _docker(blobs: Content, images: Sequence[tuple[str, Descriptor]], choice: Choice) -> list[Mapping[str, Any]]:
     """manifest.json: each image of the platform once, with its names."""
     tags: dict[str, list[str]] = {}
     found: dict[str, Manifest] = {}

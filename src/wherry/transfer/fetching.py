@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from wherry import errors
-from wherry.ctr import manifests
-from wherry.ctr.holding import hold
-from wherry.ctr.resolver import repositories
 from wherry.oci import image as oci
 from wherry.oci.image import Descriptor
 from wherry.record import Record
+from wherry.transfer import manifests
+from wherry.transfer.holding import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wherry.ctr.blobs import Blobs
-    from wherry.ctr.command import Invocation
-    from wherry.ctr.resolver import Remote
     from wherry.oci.image import Platform
     from wherry.registry.client import FetchedManifest, Repository
+    from wherry.transfer.content import Content
+    from wherry.transfer.hosts import Remote
 
 SOURCE_LABEL = "containerd.io/distribution.source."
 CHUNK = 1 << 20
@@ -36,24 +33,10 @@ class Wanted(Record):
     parallel: int = PARALLEL
 
 
-def resolve(call: Invocation, remote: Remote, name: str) -> tuple[Repository, FetchedManifest]:
-    """The first host that has it, and the manifest or index. Raises what the last host failed with."""
-    last: errors.WherryError | None = None
-    for repository in repositories(call, remote, "pull"):
-        try:
-            return repository, repository.manifest(remote.object)
-        except errors.WherryError as problem:
-            last = problem
-    message = last.message if last is not None else "no host"
-    if isinstance(last, errors.NotFound):
-        message = f"{name}: not found"
-    raise type(last or errors.Internal(""))(f'failed to resolve reference "{name}": {message}')
-
-
 class Fetch:
     """One image on its way. `done` has each blob's reference once it is there, `fetched` counts the bytes that came."""
 
-    def __init__(self, blobs: Blobs, repository: Repository, remote: Remote, wanted: Wanted) -> None:
+    def __init__(self, blobs: Content, repository: Repository, remote: Remote, wanted: Wanted) -> None:
         self._blobs = blobs
         self._repository = repository
         self._labels = {SOURCE_LABEL + remote.host: remote.path}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from wherry import errors
-from wherry.ctr import manifests
 from wherry.oci import image as oci
 from wherry.oci.platform import matches
+from wherry.transfer import manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wherry.ctr.blobs import Blobs
     from wherry.oci.image import Descriptor, Platform
+    from wherry.transfer.content import Content
 
 PREFIX = "containerd.io/gc.ref.content."
 
@@ -26,7 +26,7 @@ def labels_of(parent: Descriptor, below: tuple[Descriptor, ...]) -> dict[str, st
             for at, one in enumerate(below)}
 
 
-def hold(blobs: Blobs, target: Descriptor, platform: Platform | None = None,
+def hold(blobs: Content, target: Descriptor, platform: Platform | None = None,
          fetch: Callable[[Descriptor], None] | None = None) -> None:
     """Sets the labels of a target and of all below it, parents first; `platform` leaves out what is for others.
 

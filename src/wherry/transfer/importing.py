@@ -11,18 +11,18 @@ import posixpath
 import tarfile
 
 from wherry import errors
-from wherry.ctr import names
 from wherry.oci import image as oci
 from wherry.oci.image import Descriptor, ImageConfig, Index, Manifest
 from wherry.oci.reference import parse_reference
 from wherry.record import Record
+from wherry.transfer import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import IO, Any
 
-    from wherry.ctr.blobs import Blobs
+    from wherry.transfer.content import Content
 
 CHUNK = 1 << 20
 DOCUMENT_BYTES = 20 << 20
@@ -38,7 +38,7 @@ class _Files(Record):
     documents: Mapping[str, bytes]
 
 
-def read_archive(blobs: Blobs, file: IO[bytes], *, compress: bool) -> Descriptor:
+def read_archive(blobs: Content, file: IO[bytes], *, compress: bool) -> Descriptor:
     """Stores all that is in the archive; the index of its images. Raises InvalidArgument for what is no such archive."""
     files = _read(blobs, file)
     if "oci-layout" in files.documents:
@@ -50,7 +50,7 @@ def read_archive(blobs: Blobs, file: IO[bytes], *, compress: bool) -> Descriptor
     return _docker(blobs, files, compress=compress)
 
 
-def _read(blobs: Blobs, file: IO[bytes]) -> _Files:
+def _read(blobs: Content, file: IO[bytes]) -> _Files:
     found: dict[str, Descriptor] = {}
     links: dict[str, str] = {}
     documents: dict[str, bytes] = {}
@@ -80,13 +80,13 @@ def _chunks(content: IO[bytes]) -> Iterator[bytes]:
         yield data
 
 
-def _store(blobs: Blobs, reference: str, data: bytes, kind: str) -> Descriptor:
+def _store(blobs: Content, reference: str, data: bytes, kind: str) -> Descriptor:
     descriptor = oci.descriptor(data, kind)
     blobs.write(f"{reference}-{descriptor.digest}", (data,), size=len(data), digest=descriptor.digest)
     return descriptor
 
 
-def _docker(blobs: Blobs, files: _Files, *, compress: bool) -> Descriptor:
+def _docker(blobs: Content, files: _Files, *, compress: bool) -> Descriptor:
     """Makes manifests and an index of what `docker save` wrote."""
     try:
         listed = [(one["Config"], one.get("RepoTags") or [], one.get("Layers") or [])
@@ -114,7 +114,7 @@ def _found(files: _Files, path: str) -> Descriptor:
     raise errors.InvalidArgument(f'image content "{path}" not found')
 
 
-def _layer(blobs: Blobs, blob: Descriptor, *, compress: bool) -> Descriptor:
+def _layer(blobs: Content, blob: Descriptor, *, compress: bool) -> Descriptor:
     """The descriptor of a layer by what its bytes begin with; compressed where that is asked for and it is not."""
     start = next(blobs.chunks(blob.digest), b"")
     if start.startswith(GZIP_MAGIC):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from wherry.ctr import manifests
-from wherry.ctr.fetching import SOURCE_LABEL, reference
 from wherry.oci import image as oci
 from wherry.record import Record
+from wherry.transfer import manifests
+from wherry.transfer.fetching import SOURCE_LABEL, reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.ctr.blobs import Blobs
-    from wherry.ctr.resolver import Remote
     from wherry.oci.image import Descriptor, Platform
     from wherry.registry.client import Repository
+    from wherry.transfer.content import Content
+    from wherry.transfer.hosts import Remote
 
 PARALLEL = 4
 NON_DISTRIBUTABLE = ("nondistributable", "foreign")
@@ -31,7 +31,7 @@ class Choice(Record):
 class Push:
     """One image on its way. `done` has each blob's reference once it is there, `sent` counts the bytes that went out."""
 
-    def __init__(self, blobs: Blobs, repository: Repository, remote: Remote, choice: Choice) -> None:
+    def __init__(self, blobs: Content, repository: Repository, remote: Remote, choice: Choice) -> None:
         self._blobs = blobs
         self._repository = repository
         self._remote = remote

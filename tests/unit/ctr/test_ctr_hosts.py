@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.ctr import resolver
 from wherry.ctr.flags import parse
-from wherry.ctr.resolver import REGISTRY_FLAGS
+from wherry.ctr.resolver import REGISTRY_FLAGS, access
 from wherry.errors import Unsupported
+from wherry.transfer import hosts as registries
 
 
 def hosts(folder, text: str | None, name: str = "r.example:5000"):
@@ -17,7 +17,7 @@ def hosts(folder, text: str | None, name: str = "r.example:5000"):
     if text is not None:
         (place / "hosts.toml").write_text(text)
     options, _ = parse(REGISTRY_FLAGS, ("--hosts-dir", str(folder)), {})
-    return [host.endpoint for host in resolver._hosts(options, name)]
+    return [host.endpoint for host in registries.hosts(access(options), name)]
 
 
 def test_hosts_in_order_the_registry_itself_last(tmp_path):
@@ -49,6 +49,6 @@ def test_dockers_certificates(tmp_path):
     for name in ("ca.crt", "client.cert", "client.key", "note.txt"):
         (place / name).touch()
     options, _ = parse(REGISTRY_FLAGS, ("--hosts-dir", str(tmp_path)), {})
-    own, = resolver._hosts(options, "r.example:5000")
+    own, = registries.hosts(access(options), "r.example:5000")
     assert own.endpoint.authorities == (f"{place}/ca.crt",)
     assert own.endpoint.identities == ((f"{place}/client.cert", f"{place}/client.key"),)

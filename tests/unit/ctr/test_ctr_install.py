@@ -8,10 +8,10 @@ import tarfile
 
 import pytest
 
-from wherry.ctr.blobs import ChunkFile
 from wherry.ctr.command import CommandFailed
 from wherry.ctr.commands.install import _unpack
 from wherry.oci.image import OCI_LAYER, Descriptor
+from wherry.transfer.content import ChunkFile
 
 LAYER = Descriptor(media_type=OCI_LAYER, digest="sha256:" + "0" * 64, size=0)
 

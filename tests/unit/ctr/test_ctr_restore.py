@@ -10,9 +10,9 @@ import pytest
 from wherry.ctr import unpack
 from wherry.ctr.command import CommandFailed
 from wherry.ctr.commands import checkpoint
-from wherry.ctr.names import REFERENCE_NAME
 from wherry.errors import AlreadyExists
 from wherry.oci.image import Index
+from wherry.transfer.names import REFERENCE_NAME
 
 ANNOTATIONS = {REFERENCE_NAME: "image", checkpoint.SNAPSHOTTER: "overlayfs", checkpoint.RUNTIME: "runc"}
 

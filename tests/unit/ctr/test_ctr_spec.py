@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.ctr import names
 from wherry.ctr.create import parse_id_map
-from wherry.proto.failure import from_status
-from wherry.ctr.resolver import Remote
 from wherry.ctr.spec import changes, user
 from wherry.ctr.spec.default import default, ordered
 from wherry.errors import AlreadyExists, InvalidArgument, NotFound, WherryError
+from wherry.proto.failure import from_status
+from wherry.transfer import names
+from wherry.transfer.hosts import Remote
 
 PASSWD = "root:x:0:0::/root:/bin/sh\ndaemon:x:1:2::/:/bin/sh\n"
 GROUP = "root:x:0:\nstaff:x:50:daemon,root\n"

@@ -23,8 +23,8 @@ def checkpoint(call: Invocation) -> None:
     from wherry.ctr import containers
     from wherry.ctr.blobs import Blobs
     from wherry.ctr.lease import held
-    from wherry.ctr.names import REFERENCE_NAME
     from wherry.oci.image import Index
+    from wherry.transfer.names import REFERENCE_NAME
 
     client, (name, reference) = call.client, _names(call)
     record, blobs = containers.load(client, name), Blobs(client)
@@ -56,11 +56,11 @@ def _names(call: Invocation) -> tuple[str, str]:
 
 def _store(call: Invocation, name: str, index: Index) -> None:
     """Writes the index of a checkpoint, with the labels that hold its parts, and gives it an image's name."""
-    from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs
     from wherry.ctr.commands.images_archive import put_image
-    from wherry.ctr.holding import labels_of
     from wherry.oci import image as oci
+    from wherry.transfer import manifests
+    from wherry.transfer.holding import labels_of
 
     data = manifests.index_json(index)
     made = oci.descriptor(data, oci.OCI_INDEX)
@@ -70,10 +70,10 @@ def _store(call: Invocation, name: str, index: Index) -> None:
 
 
 def _parts(call: Invocation, blobs: Blobs, record: Any) -> tuple[Descriptor, ...]:
-    from wherry.ctr import manifests, names
     from wherry.ctr.commands.snapshots_diff import layer_of
     from wherry.oci.image import OCI_LAYER_GZIP, descriptor
     from wherry.oci.platform import host_platform
+    from wherry.transfer import manifests, names
 
     options, client, here = call.options, call.client, host_platform()
     found: list[Descriptor] = []
@@ -96,10 +96,10 @@ def _parts(call: Invocation, blobs: Blobs, record: Any) -> tuple[Descriptor, ...
 
 def restore(call: Invocation) -> None:
     """Makes a container by a checkpoint that has its configuration."""
-    from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs
     from wherry.ctr.lease import held
     from wherry.oci.image import Index
+    from wherry.transfer import manifests
 
     client, (name, reference) = call.client, _names(call)
     blobs = Blobs(client)
@@ -118,11 +118,11 @@ def _restore(call: Invocation, name: str, index: Index, spec: bytes) -> None:
     from google.protobuf import any_pb2
 
     from wherry import errors
-    from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs
-    from wherry.ctr.names import REFERENCE_NAME
     from wherry.ctr.unpack import unpack
     from wherry.oci.image import OCI_LAYER_GZIP
+    from wherry.transfer import manifests
+    from wherry.transfer.names import REFERENCE_NAME
 
     client = call.client
     blobs = Blobs(client)
@@ -153,12 +153,13 @@ def task_checkpoint(call: Invocation) -> None:
     """Writes the state of the processes to a folder, or to an image that is named after the container and the time."""
     import time
 
-    from wherry.ctr import containers, manifests
+    from wherry.ctr import containers
     from wherry.ctr.containers import RUNC_OPTIONS
     from wherry.ctr.lease import held
     from wherry.oci.image import Index
     from wherry.oci.platform import host_platform
     from wherry.proto import runc_pb2
+    from wherry.transfer import manifests
 
     client, name, options = call.client, call.argument(0), call.options
     if not name:

@@ -21,20 +21,22 @@ def fetch(call: Invocation) -> None:
 def fetch_object(call: Invocation) -> None:
     """Writes to stdout what a registry's name points to."""
     from wherry.console.streams import write_all
-    from wherry.ctr.fetching import resolve
-    from wherry.ctr.resolver import Remote
+    from wherry.ctr.resolver import repositories
+    from wherry.transfer.hosts import Remote, resolve
 
     name = call.argument(0)
-    _, fetched = resolve(call, Remote.parse(name), name)
+    remote = Remote.parse(name)
+    _, fetched = resolve(repositories(call, remote, "pull"), remote, name)
     write_all(call.streams.stdout, fetched.data)
 
 
 def push_object(call: Invocation) -> None:
     """Sends one blob."""
     from wherry.ctr.blobs import Blobs, checked
-    from wherry.ctr.pushing import Choice, Push
-    from wherry.ctr.resolver import Remote, reachable, repositories
+    from wherry.ctr.resolver import repositories
     from wherry.oci.image import Descriptor
+    from wherry.transfer.hosts import Remote, reachable
+    from wherry.transfer.pushing import Choice, Push
 
     name, digest, kind = (call.argument(at) for at in range(3))
     blobs = Blobs(call.client)

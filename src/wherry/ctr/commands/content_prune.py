@@ -5,8 +5,8 @@ from __future__ import annotations
 from wherry.ctr import log
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import Command, Flag
-from wherry.ctr.holding import PREFIX
 from wherry.ctr.lease import create_lease
+from wherry.transfer.holding import PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from wherry import errors
 from wherry.console.table import columns
-from wherry.ctr import log, manifests
+from wherry.ctr import log
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import Command, CommandFailed, Flag
 from wherry.ctr.lease import held
 from wherry.ctr.values import label_text, labels, size
+from wherry.transfer import manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import os
 import time
 
 from wherry import errors
-from wherry.ctr import manifests
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import Command, CommandFailed, Flag
 from wherry.ctr.lease import held
 from wherry.ctr.main import SNAPSHOTTER
 from wherry.oci.image import Index
 from wherry.oci.platform import host_platform, matches, parse_platform
+from wherry.transfer import manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def chosen_platform(call: Invocation) -> Platform | None:
 
 def import_(call: Invocation) -> None:
     """Stores an archive's images, names them, unpacks them."""
-    from wherry.ctr.holding import hold
-    from wherry.ctr.importing import Named, named_images, read_archive
     from wherry.ctr.unpack import snapshotter_name, unpack
+    from wherry.transfer.holding import hold
+    from wherry.transfer.importing import Named, named_images, read_archive
 
     options, client = call.options, call.client
     blobs, platform = Blobs(client), chosen_platform(call)
@@ -82,7 +82,7 @@ def import_(call: Invocation) -> None:
 
 def export(call: Invocation) -> None:
     """Writes images to an archive, or to stdout for «-»."""
-    from wherry.ctr.exporting import Choice, write_archive
+    from wherry.transfer.exporting import Choice, write_archive
 
     options, client = call.options, call.client
     path, names = call.argument(0), call.arguments[1:]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from wherry import errors
 from wherry.console.table import columns
-from wherry.ctr import log, manifests
+from wherry.ctr import log
 from wherry.ctr.blobs import Blobs
 from wherry.ctr.command import Command, Flag
 from wherry.ctr.main import SNAPSHOTTER
 from wherry.ctr.unpack import is_unpacked, snapshotter_name
 from wherry.ctr.values import size
 from wherry.record import Record
+from wherry.transfer import manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 def convert(call: Invocation) -> None:
     """Makes an image of another form under another name, and prints its digest."""
-    from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs
     from wherry.ctr.commands.images_archive import chosen_platform, put_image
     from wherry.ctr.converting import Form
     from wherry.ctr.converting import convert as make
     from wherry.ctr.lease import held
+    from wherry.transfer import manifests
 
     source, target, client, options = call.argument(0), call.argument(1), call.client, call.options
     if not source or not target:

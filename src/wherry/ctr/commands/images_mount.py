@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def mount(call: Invocation) -> None:
     """Mounts an image at a folder, by a snapshot whose key is the folder's path."""
     from wherry import errors
-    from wherry.ctr import manifests
     from wherry.ctr.lease import create_lease, held
     from wherry.ctr.mounting import mount_all
     from wherry.ctr.unpack import snapshotter_name, unpack
     from wherry.oci.platform import host_platform, parse_platform
+    from wherry.transfer import manifests
 
     options, client = call.options, call.client
     name, target = call.argument(0), call.argument(1)

@@ -29,18 +29,19 @@ def fetch_image(call: Invocation, name: str, *, metadata_only: bool = False, par
     """Fetches an image's content under a lease and gives it its name; says what was fetched."""
     from wherry.ctr.blobs import Blobs
     from wherry.ctr.commands.images_archive import put_image
-    from wherry.ctr.fetching import PARALLEL, Fetch, Wanted, resolve
     from wherry.ctr.lease import held
     from wherry.ctr.progress import summary
-    from wherry.ctr.resolver import Remote
+    from wherry.ctr.resolver import repositories
     from wherry.ctr.values import labels
     from wherry.oci.platform import host_platform, parse_platform
+    from wherry.transfer.fetching import PARALLEL, Fetch, Wanted
+    from wherry.transfer.hosts import Remote, resolve
 
     options, client = call.options, call.client
     started = time.monotonic()
     platforms = [parse_platform(one) for one in options.many("platform")] or [host_platform()]
     remote = Remote.parse(name)
-    repository, fetched = resolve(call, remote, name)
+    repository, fetched = resolve(repositories(call, remote, "pull"), remote, name)
     target, total, done = None, 0, {name: "resolved"}
     for platform in [None] if options.on("all-platforms") else platforms:
         wanted = Wanted(platform=platform, all_metadata=options.on("all-metadata") or metadata_only,

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 def push(call: Invocation) -> None:
     """Sends a local image, or a manifest by its digest, to a registry under a name."""
     from wherry import errors
-    from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs, checked
     from wherry.ctr.progress import summary
-    from wherry.ctr.pushing import PARALLEL, Choice, Push
-    from wherry.ctr.resolver import Remote, reachable, repositories
+    from wherry.ctr.resolver import repositories
     from wherry.oci.platform import parse_platform
+    from wherry.transfer import manifests
+    from wherry.transfer.hosts import Remote, reachable
+    from wherry.transfer.pushing import PARALLEL, Choice, Push
 
     name, options, client = call.argument(0), call.options, call.client
     if not name:

@@ -19,8 +19,8 @@ PLUGIN = ("io.containerd.internal.v1", "opt")
 
 def install(call: Invocation) -> None:
     """Unpacks bin (and lib) of each layer into containerd's own folder, or another one."""
-    from wherry.ctr import manifests
     from wherry.ctr.blobs import Blobs
+    from wherry.transfer import manifests
 
     client, options = call.client, call.options
     image = client.images.Get(name=call.argument(0)).image
@@ -43,7 +43,7 @@ def _managed(call: Invocation) -> str:
 def _unpack(blobs: Blobs, layer: Descriptor, folder: str, kinds: tuple[str, ...], *, replace: bool) -> None:
     import tarfile
 
-    from wherry.ctr.blobs import ChunkFile
+    from wherry.transfer.content import ChunkFile
 
     root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

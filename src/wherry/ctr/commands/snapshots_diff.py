@@ -7,7 +7,6 @@ import os
 import time
 
 from wherry.console.streams import write_all
-from wherry.ctr import manifests
 from wherry.ctr.blobs import Blobs, checked
 from wherry.ctr.command import Command, CommandFailed, Flag
 from wherry.ctr.commands.snapshots import ROOT_LABEL, snapshotter
@@ -17,6 +16,7 @@ from wherry.ctr.unpack import snapshotter_name
 from wherry.ctr.unpack import unpack as unpack_image
 from wherry.ctr.values import labels
 from wherry.oci.image import OCI_LAYER_GZIP
+from wherry.transfer import manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
