@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from wherry.containerd import records
 from wherry.containerd.connection import Connection
 from wherry.containerd.pump import Pump
-from wherry.containerd.task import Task, delete, kill
+from wherry.containerd.task import Task, delete, kill, status
 from wherry.errors import AlreadyExists, NotFound, WherryError
 from wherry.linux.file import replace as replace_file
 from wherry.proto.task_pb2 import Status
@@ -69,7 +69,9 @@ class Containerd(Launcher):
             await task.exists(answer.pid, started=False)
         except BaseException as error:
             await asyncio.shield(task.remove())
-            raise records.failure(error) if isinstance(error, WherryError) else error from error
+            if refused := records.refusal(error):
+                raise refused from error
+            raise
         for _, fd in request.attach:
             os.close(fd)
         if any(request.console_size):
@@ -83,17 +85,17 @@ class Containerd(Launcher):
             request = await self._pump.run(lambda: _read(run_folder))
         except FileNotFoundError:
             raise NotFound(f"nothing was launched in {run_folder}") from None
-        try:
-            found = (await self._connection.ask("tasks.Get", container_id=request.id)).process
-        except NotFound:
+        found = await status(self._connection, request.id)
+        if found is None:
             await delete(self._connection, request.id)
-            raise
+            raise NotFound(f"containerd runs no container {request.id}")
         task = Task(request, self._connection, self._pump)
         await task.exists(found.pid, started=found.status != Status.CREATED)
         if found.status == Status.STOPPED:
             await task.ended(records.exited(found))
         else:
             await task.watch()
+            await task.adopt_execs()
         return task
 
     async def _create(self, record: dict[str, Any]) -> None:

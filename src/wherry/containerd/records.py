@@ -12,7 +12,6 @@ from wherry.shim.protocol import Exited, StartFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wherry import errors
     from wherry.shim.protocol import ExecRequest, LaunchRequest
 
 RUNTIME = "io.containerd.runc.v2"
@@ -35,17 +34,22 @@ def process(request: ExecRequest) -> dict[str, Any]:
     return _any("Process", json.dumps(process_of(request)).encode())
 
 
+def resources(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits of a container, «linux.resources» of the runtime-spec."""
+    return _any("LinuxResources", json.dumps(limits).encode())
+
+
 def exited(answer: Any, exec_id: str = "") -> Exited:
     """How a process ended, by an answer that has `exit_status` and `exited_at`."""
     return Exited(code=answer.exit_status, at_ns=answer.exited_at.ToNanoseconds(), exec_id=exec_id,
                   signalled=answer.exit_status > 128)
 
 
-def failure(error: errors.WherryError) -> errors.WherryError:
-    """Why a process does not run: StartFailed in the runtime's words where the runtime refused it."""
-    _, refused, cause = error.message.partition("OCI runtime ")
+def refusal(error: BaseException) -> StartFailed | None:
+    """Why a process does not run, in the runtime's words, where it was the runtime that refused it."""
+    _, refused, cause = str(error).partition("OCI runtime ")
     if not refused:
-        return error
+        return None
     cause = cause.partition(" failed: ")[2].removesuffix(": unknown")
     return StartFailed(cause, exit_code=exit_code_for(cause))
 

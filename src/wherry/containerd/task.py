@@ -20,12 +20,13 @@ from wherry.containerd import records
 from wherry.containerd.streams import Fifos, Streams
 from wherry.errors import Conflict, NotFound, WherryError
 from wherry.linux import process
+from wherry.proto.task_pb2 import Process, Status
 from wherry.shim import protocol
 from wherry.shim.interface import ContainerShim
 from wherry.shim.oomwatch import OomWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from typing import Any
 
     from wherry.containerd.connection import Connection
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 SIGKILL = 9
 KILL_S = 10.0
+AGAIN_S = 1.0
 
 
 class Task(ContainerShim):
@@ -51,7 +53,8 @@ class Task(ContainerShim):
                                input_closed=lambda: self._input_closed(""))
         self._streams = {"": self.streams}
         self._is_lost = False
-        self._waits: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
+        self._wait_for_end: asyncio.Task[None] | None = None
         self._ooms = OomWatch(pump.loop, lambda: pump.tell(self._out_of_memory))
 
     async def exists(self, pid: int, *, started: bool) -> None:
@@ -64,16 +67,26 @@ class Task(ContainerShim):
         """Has containerd start it."""
         try:
             await self._ask("Start")
-        except WherryError as error:
-            await self.remove()
-            raise records.failure(error) from error
+        except BaseException as error:
+            await asyncio.shield(self.remove())
+            if refused := records.refusal(error):
+                raise refused from error
+            raise
         self.started = True
         await self.watch()
 
     async def watch(self) -> None:
         """Begins to wait for the end, and to look for want of memory."""
         await self._pump.run(lambda: self._ooms.begin(self.pid))
-        self._go_on(self._wait())
+        self._wait_for_end = self._go_on(self._wait())
+
+    async def adopt_execs(self) -> None:
+        """Takes on the execs of an earlier daemon. Their clients went with it: their input ends, nobody hears their output."""
+        for exec_id, fifos in await self._pump.run(lambda: list(_execs_in(self._folder))):
+            streams = self._exec_streams(exec_id, fifos)
+            await self._pump.run(streams.begin)
+            await self._pump.run(streams.close_stdin)
+            _ = self._go_on(self._wait_for_exec(exec_id))
 
     async def ended(self, exited: Exited) -> None:
         """The process has ended: its output is read, then it is told."""
@@ -84,9 +97,8 @@ class Task(ContainerShim):
         name = request.exec_id
         if name in self._streams or not name:
             raise Conflict(f"exec {name!r} exists already in container {self.id}")
-        fifos = Fifos.of(self._exec_folder(name), terminal=request.terminal, open_stdin=request.open_stdin)
-        streams = Streams(self._pump, fifos, close_on_eof=True, told=self._tell, input_closed=lambda: self._input_closed(name))
-        self._streams[name] = streams
+        fifos = Fifos.of(_exec_folder(self._folder, name), terminal=request.terminal, open_stdin=request.open_stdin)
+        streams = self._exec_streams(name, fifos)
         try:
             await self._pump.run(streams.make)
             await self._ask("Exec", exec_id=name, spec=records.process(request), **fifos.fields())
@@ -94,10 +106,12 @@ class Task(ContainerShim):
             await self._pump.run(lambda: streams.begin(request.attach))
         except BaseException as error:
             await asyncio.shield(self._forget_exec(name, streams))
-            raise records.failure(error) if isinstance(error, WherryError) else error from error
+            if refused := records.refusal(error):
+                raise refused from error
+            raise
         for _, fd in request.attach:
             os.close(fd)
-        self._go_on(self._wait_for_exec(name))
+        _ = self._go_on(self._wait_for_exec(name))
         return pid
 
     async def forget(self, exec_id: str) -> None:
@@ -124,6 +138,22 @@ class Task(ContainerShim):
         """Our end now, and containerd's when it is told of that."""
         await self._pump.run(self._of(exec_id).close_stdin)
 
+    async def freeze(self) -> bool:
+        """Has containerd pause it."""
+        await self._change("Pause", still=Status.RUNNING)
+        return True
+
+    async def thaw(self) -> bool:
+        """Has containerd resume it; a runtime may have done so in order to kill it."""
+        with suppress(Conflict):
+            await self._change("Resume", still=Status.PAUSED)
+        return True
+
+    async def limit(self, resources: Mapping[str, Any]) -> bool:
+        """Has containerd update it."""
+        await self._ask("Update", resources=records.resources(resources))
+        return True
+
     async def release(self) -> None:
         """Deletes task and record."""
         if self.started and self.exited is None and not self._is_lost:
@@ -133,20 +163,23 @@ class Task(ContainerShim):
     async def remove(self) -> None:
         """Leaves nothing of it at containerd, whatever it does; clients of a process that never ran are closed.
 
-        What a containerd that is away keeps of it goes when the container is started again, or the daemon.
+        What a containerd keeps of it that is away now goes when it is back. Waits for execs end by that.
         """
-        self._stop_waiting()
+        if self._wait_for_end is not None:
+            self._wait_for_end.cancel()
         if self.exited is None and not self._is_lost:
             self._pump.post(self.streams.drop)
             await kill(self._connection, self.id)
         try:
             await delete(self._connection, self.id)
         except WherryError as error:
-            log.warning("container %s stays behind at containerd: %s", self.id, error)
+            log.warning("container %s stays behind at containerd for now: %s", self.id, error)
+            _ = self._go_on(self._delete_later())
 
     def close(self) -> None:
         """Lets go of the streams; the container goes on."""
-        self._stop_waiting()
+        for work in self._beside:
+            work.cancel()
         for streams in self._streams.values():
             self._pump.post(streams.drop)
 
@@ -155,21 +188,41 @@ class Task(ContainerShim):
     async def _ask(self, what: str, **fields: Any) -> Any:
         return await self._connection.ask(f"tasks.{what}", container_id=self.id, **fields)
 
+    async def _change(self, what: str, still: Status) -> None:
+        """Pauses or resumes. Raises Conflict when that fails and it is not even `still` what it would have to be for it."""
+        try:
+            await self._ask(what)
+        except WherryError as error:
+            found = await status(self._connection, self.id)
+            if found is None or found.status != still:
+                raise Conflict(f"Container {self.id} is not running") from error
+            raise
+
     def _of(self, exec_id: str) -> Streams:
         if exec_id not in self._streams:
             raise NotFound(f"no exec {exec_id} in container {self.id}")
         return self._streams[exec_id]
 
-    def _exec_folder(self, exec_id: str) -> str:
-        return f"{self._folder}/exec-{exec_id}"
+    def _exec_streams(self, exec_id: str, fifos: Fifos) -> Streams:
+        streams = self._streams[exec_id] = Streams(self._pump, fifos, close_on_eof=True, told=self._tell,
+                                                   input_closed=lambda: self._input_closed(exec_id))
+        return streams
 
     def _input_closed(self, exec_id: str) -> None:
         """Our end of a stdin was closed: containerd's shim is to close its own."""
-        self._go_on(self._close_io(exec_id))
+        _ = self._go_on(self._close_io(exec_id))
 
     async def _close_io(self, exec_id: str) -> None:
         with suppress(WherryError):  # it has ended first
             await self._ask("CloseIO", exec_id=exec_id, stdin=True)
+
+    async def _delete_later(self) -> None:
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            with suppress(WherryError):
+                await kill(self._connection, self.id)
+                await delete(self._connection, self.id)
+                return
 
     async def _wait(self) -> None:
         answer = await self._connection.end_of(self.id)
@@ -209,7 +262,7 @@ class Task(ContainerShim):
     async def _delete_exec(self, exec_id: str) -> None:
         with suppress(WherryError):  # containerd forgets it with its container at the latest
             await self._ask("DeleteProcess", exec_id=exec_id)
-        await self._pump.run(lambda: shutil.rmtree(self._exec_folder(exec_id), ignore_errors=True))
+        await self._pump.run(lambda: shutil.rmtree(_exec_folder(self._folder, exec_id), ignore_errors=True))
 
     def _end_ooms(self) -> bool:
         killed = self._ooms.has_killed()
@@ -219,14 +272,25 @@ class Task(ContainerShim):
     def _out_of_memory(self) -> None:
         self._tell(protocol.OutOfMemory(at_ns=time.time_ns()))
 
-    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._waits.add(task)
-        task.add_done_callback(self._waits.discard)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return task
 
-    def _stop_waiting(self) -> None:
-        for wait in self._waits:
-            wait.cancel()
+
+def _exec_folder(run_folder: str, exec_id: str) -> str:
+    return f"{run_folder}/exec-{exec_id}"
+
+
+def _execs_in(run_folder: str) -> Iterator[tuple[str, Fifos]]:
+    """The execs that have fifos there."""
+    for name in os.listdir(run_folder):
+        kind, _, exec_id = name.partition("exec-")
+        if not kind and exec_id:
+            folder = _exec_folder(run_folder, exec_id)
+            made = os.listdir(folder)
+            yield exec_id, Fifos.of(folder, terminal="stderr" not in made, open_stdin="stdin" in made)
 
 
 def _start_time(pid: int) -> int:
@@ -235,6 +299,15 @@ def _start_time(pid: int) -> int:
         return process.start_time(pid)
     except OSError:
         return 0
+
+
+async def status(connection: Connection, container_id: str) -> Process | None:
+    """What containerd says of a container's first process; None without one."""
+    try:
+        found: Process = (await connection.ask("tasks.Get", container_id=container_id)).process
+    except NotFound:
+        return None
+    return found
 
 
 async def kill(connection: Connection, container_id: str) -> None:

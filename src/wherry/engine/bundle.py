@@ -74,7 +74,7 @@ class BundleMaker:
                 mounting.umount2(path, mounting.MNT_DETACH)
 
     def _is_builtin(self, runtime: str) -> bool:
-        known = self._options.runtimes.get(runtime)
+        known = self._options.runtimes.get(runtime or self._options.default_runtime)
         return known is None or not known.path
 
     def _joined(self, container: Container) -> dict[str, str]:

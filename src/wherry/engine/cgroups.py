@@ -1,6 +1,7 @@
-"""A running container's control group: frozen, limited, asked what was used. Synchronous, for worker threads.
+"""A running container's control group: frozen, limited, asked what was used.
 
-Only `expect_start` belongs to the event loop: it has the kernel's lock of cgroup moves woken while a start is prepared.
+Changes are made in worker threads, or by whoever runs the container and keeps account of them (a containerd). What only reads
+is synchronous, for worker threads. `expect_start` has the kernel's lock of cgroup moves woken while a start is prepared.
 """
 
 from __future__ import annotations
@@ -53,20 +54,23 @@ class Cgroups:
         path = container.cgroups_path or cgroups_path(container.id, container.host, self._options)
         return cgroup.manager(path, driver="cgroupfs" if "/" in path else "systemd")
 
-    def freeze(self, container: Container) -> None:
-        """Stops all its processes; returns when they stand. Raises OSError."""
-        self.manager(container).freeze()
+    async def freeze(self, container: Container) -> None:
+        """Stops all its processes; returns when they stand. Raises OSError, Conflict."""
+        if container.shim is None or not await container.shim.freeze():
+            await self._pool.run(self.manager(container).freeze)
 
-    def thaw(self, container: Container) -> None:
+    async def thaw(self, container: Container) -> None:
         """Lets them go on."""
-        self.manager(container).thaw()
+        if container.shim is None or not await container.shim.thaw():
+            await self._pool.run(self.manager(container).thaw)
 
-    def limit(self, container: Container, host: HostConfig) -> None:
+    async def limit(self, container: Container, host: HostConfig) -> None:
         """Changes the limits to those of a host configuration. Raises OSError, InvalidArgument, NotFound for a device."""
-        wanted = resources(host, look_up(host).numbers)
+        wanted = await self._pool.run(lambda: resources(host, look_up(host).numbers))
         if host.memory_swap == -1:  # a new container has no limit of swap; here one may have to go
             wanted["memory"]["swap"] = -1
-        self.manager(container).set(wanted)
+        if container.shim is None or not await container.shim.limit(wanted):
+            await self._pool.run(self.manager(container).set, wanted)
 
     def stats(self, container: Container) -> Stats:
         """What it used so far, without the parked child's place among its pids. Raises OSError when it has just ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal as signals
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -127,7 +128,7 @@ class Lifecycle:
         async with container.lock:
             states.check(container.id, container.state, "pause")
             try:
-                await self._pool.run(self._cgroups.freeze, container)
+                await self._cgroups.freeze(container)
             except FileNotFoundError as error:  # it has ended, and its cgroup is gone before the news came
                 raise Conflict(f"Container {container.id} is not running") from error
             paused = _moved(container.record, "pause")
@@ -141,7 +142,7 @@ class Lifecycle:
         """Lets them go on. Raises Internal unless it is paused (Docker answers 500)."""
         async with container.lock:
             states.check(container.id, container.state, "unpause")
-            await self._pool.run(self._cgroups.thaw, container)
+            await self._cgroups.thaw(container)
             await self._ender.write(container, _moved(container.record, "unpause"))
         self._events.publish("container", "unpause", container.id, container.attributes())
 
@@ -177,12 +178,12 @@ class Lifecycle:
             self._require_known(container)
             before = container.host
             if container.state.running and container.state.status != "restarting":
-                await self._pool.run(self._cgroups.limit, container, host)
+                await self._cgroups.limit(container, host)
             try:
                 await self._pool.run(self._records.write_durably, container.record, host)
             except OSError:
                 if container.state.running:
-                    await self._pool.run(self._cgroups.limit, container, before)
+                    await self._cgroups.limit(container, before)
                 raise
             container.host = host
             if host.restart_policy != before.restart_policy:
@@ -229,11 +230,11 @@ class Lifecycle:
         """Kills and waits. Raises Unavailable when the kernel cannot end it."""
         ended = container.exited()
         try:
-            await self._signal(container, signals.SIGKILL, final=by_hand)
-            async with asyncio.timeout(KILL_TIMEOUT_S):
-                await ended
-        except NotFound:
-            return  # it ended by itself
+            with suppress(NotFound):  # it ended by itself, which is heard of soon, or was
+                await self._signal(container, signals.SIGKILL, final=by_hand)
+            if container.state.running:
+                async with asyncio.timeout(KILL_TIMEOUT_S):
+                    await ended
         except TimeoutError:
             if container.state.running:
                 raise Unavailable(f"tried to kill container {container.id}, but did not receive an exit event") from None
@@ -251,7 +252,7 @@ class Lifecycle:
             await container.shim.signal(number)
             if container.state.paused and ending:
                 # A frozen process takes no signal but on v2: it must go on to end.
-                await self._pool.run(self._cgroups.thaw, container)
+                await self._cgroups.thaw(container)
                 await self._ender.write(container, _moved(container.record, "unpause"))
         self._events.publish("container", "kill", container.id, container.attributes(signal=str(int(number))))
 

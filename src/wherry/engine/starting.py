@@ -121,7 +121,7 @@ class Starter:
         self._tell(container)
         self._slots.refill()
 
-    async def _attach(self, container: Container, connected: Connected, shim: Shim) -> Connected:
+    async def _attach(self, container: Container, connected: Connected, shim: ContainerShim) -> Connected:
         if not any(one.mac_address for one in connected.endpoints.values()):
             return connected  # the host's network, or none: nothing to do in the kernel
         try:

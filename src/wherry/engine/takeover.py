@@ -148,7 +148,7 @@ class Takeover:
             self._ended.append((container, exited or Exited(code=LOST, at_ns=time.time_ns())))
             return
         container.shim = shim
-        await self._pool.run(self._freeze_as_recorded, container)
+        await self._freeze_as_recorded(container)
         connected = await self._pool.run(read_state, container.run_folder)
         container.endpoints, container.ports = connected.endpoints, connected.ports
         await self._pool.run(self._layers.mount, container.id)
@@ -157,15 +157,15 @@ class Takeover:
         shim.on_event = lambda event: self._on_event(container, shim, event)
         self._watch(container)
 
-    def _freeze_as_recorded(self, container: Container) -> None:
+    async def _freeze_as_recorded(self, container: Container) -> None:
         """A pause that was not written down was not answered either, and is undone; so is the end of one."""
-        manager = self._cgroups.manager(container)
         try:
-            if container.state.paused and not manager.frozen():
-                manager.freeze()
-            elif not container.state.paused and manager.frozen():
-                manager.thaw()
-        except OSError as error:  # it ends at this very moment, or its processes cannot be stopped
+            frozen = await self._pool.run(self._cgroups.manager(container).frozen)
+            if container.state.paused and not frozen:
+                await self._cgroups.freeze(container)
+            elif not container.state.paused and frozen:
+                await self._cgroups.thaw(container)
+        except (OSError, WherryError) as error:  # it ends at this very moment, or its processes cannot be stopped
             wanted = "paused" if container.state.paused else "unpaused"
             log.warning("container %s cannot be %s: %s", container.id, wanted, error)
 

@@ -12,7 +12,8 @@ from wherry.shim.protocol import Exited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from wherry.shim.protocol import AttachRequest, ExecRequest, Hello, LaunchRequest, ShimEvent
 
@@ -89,6 +90,21 @@ class ContainerShim:
     async def close_stdin(self, exec_id: str = "") -> None:
         """Closes a process's stdin once all that was read for it is written."""
         raise NotImplementedError
+
+    async def freeze(self) -> bool:
+        """Stops all its processes, where somebody else keeps account of that; False: the caller does it by the cgroup.
+
+        Raises Conflict when it does not run. The same holds of the two that follow.
+        """
+        return False
+
+    async def thaw(self) -> bool:
+        """Lets them go on."""
+        return False
+
+    async def limit(self, resources: Mapping[str, Any]) -> bool:  # noqa: ARG002 (for those who do it)
+        """Changes the limits (runtime-spec, «linux.resources»)."""
+        return False
 
     async def release(self) -> None:
         """The exit was recorded: the shim ends when its clients have everything. What the container had in the kernel is gone.
