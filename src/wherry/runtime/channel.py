@@ -5,6 +5,8 @@ A message is one byte that names the step and, after it, JSON where the step car
 
 from __future__ import annotations
 
+import os
+
 from wherry.linux import unixsocket
 from wherry.oci import jsontext
 from wherry.runtime.container import StartFailed
@@ -42,9 +44,19 @@ def tell_init(connection: _socket.socket, word: bytes) -> None:
     """Sends a step from the creator's side. When the init is gone, StartFailed with the reason that it left."""
     try:
         unixsocket.send(connection, word)
-    except OSError:
-        expect(connection, READY, "the init ended before it was ready")
-        raise
+    except OSError as gone:
+        while data := _receive_word(connection):
+            if data[:1] == FAILED:
+                raise failure(data) from gone
+        raise StartFailed("unable to start container process: the init ended before it was ready") from gone
+
+
+def _receive_word(connection: _socket.socket) -> bytes:
+    """The next message, of which nobody wants the descriptors."""
+    data, descriptors = receive(connection)
+    for fd in descriptors:
+        os.close(fd)
+    return data
 
 
 def tell_failure(connection: _socket.socket, exit_code: int, message: str) -> None:
@@ -78,8 +90,6 @@ def hear(connection: _socket.socket, word: bytes, gone: str) -> tuple[bytes, lis
     if data[:1] == FAILED:
         raise failure(data)
     if data[:1] != word:
-        import os
-
         for fd in descriptors:
             os.close(fd)
         raise StartFailed(f"unable to start container process: {gone}" if not data else f"unexpected message {data!r}")

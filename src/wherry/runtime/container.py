@@ -55,7 +55,8 @@ class CreateRequest(Record):
     creator. `cgroup_driver` is «cgroupfs» or «systemd». `preserve_fds` descriptors from 3 on are passed to the program.
     `listen_fds`: so many of them are systemd's, and the program is told (sd_listen_fds(3)). `rootless`: a cgroup that may not be
     made is done without, unless the config names one. `notify`: the program gets a socket for sd_notify(3), see `notify`.
-    `seccomp_cache` is a folder for compiled filters ("": none).
+    `seccomp_cache` is a folder for compiled filters ("": none). `meanwhile` is called once, when there is nothing to do but wait
+    for the init.
     """
 
     id: str
@@ -74,6 +75,7 @@ class CreateRequest(Record):
     notify: bool = False
     mode: str = "warm"
     seccomp_cache: str = ""
+    meanwhile: Callable[[], object] | None = None
 
 
 class ExecRequest(Record):

@@ -210,15 +210,11 @@ def _fork(
         group.join(pid)
     trace.step("create", "the init is in its cgroups")
     channel.tell_init(connection, channel.JOINED)
+    _take_network(init, config, plan)
     kept = b"" if plan.program.seccomp is None else plan.program.seccomp.pack()
     saved = save(request, plan_saved(request, config, bundle, plan), kept, init)
     told = now.replace(pid=pid)
-    if config.hooks.prestart or config.hooks.create_runtime:
-        _run_hooks(config, init, told)
-    if plan.program.seccomp is not None and plan.program.seccomp.notifies:
-        _pass_listener(init, saved, told)
-    if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
-        wait_ready(init)
+    _accompany(init, request, config, plan, saved, told)
     if plan.pid_namespace >= 0:
         _follow(init, request, saved)
     if plan.fifo_fd < 0:
@@ -229,6 +225,18 @@ def _fork(
         file.write_pid(request.pid_file, init.pid)
     trace.step("create", f"{request.id} is made")
     return init
+
+
+def _accompany(init: Init, request: CreateRequest, config: Config, plan: InitPlan, saved: state.Saved, told: State) -> None:
+    """Does the creator's part while the init builds its tree, and waits for it where somebody counts on its being ready."""
+    if config.hooks.prestart or config.hooks.create_runtime:
+        _run_hooks(config, init, told)
+    if plan.program.seccomp is not None and plan.program.seccomp.notifies:
+        _pass_listener(init, saved, told)
+    if request.meanwhile is not None:
+        request.meanwhile()
+    if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
+        wait_ready(init)
 
 
 def plan_resources(config: Config, request: CreateRequest) -> Mapping[str, Any]:
@@ -263,7 +271,7 @@ def check_cgroup(group: Manager) -> None:
 
 
 def _settle(init: Init, config: Config, plan: InitPlan) -> None:
-    """What only the creator can do for an init: id maps, limits in a user namespace, the OOM score; takes its netlink socket."""
+    """What only the creator can do for an init: limits in a user namespace, the OOM score, id maps."""
     assert init.channel is not None
     who = plan.program.credentials
     if plan.in_user_namespace:
@@ -276,6 +284,11 @@ def _settle(init: Init, config: Config, plan: InitPlan) -> None:
 
         write_maps(init.pid, config.linux.uid_mappings, config.linux.gid_mappings)
         channel.tell_init(init.channel, channel.MAPPED)
+
+
+def _take_network(init: Init, config: Config, plan: InitPlan) -> None:
+    """Takes the netlink socket of a new network namespace, which the init sends when it has read its modules; moves devices."""
+    assert init.channel is not None
     if plan.new & namespace.CLONE_NEWNET:
         init.rtnetlink = channel.expect(init.channel, channel.NETWORK, "the init ended before its network was made")[0]
         if config.linux.net_devices:

@@ -12,7 +12,7 @@ from wherry.runtime.flags import Command, Flag, truth
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Self
 
     from wherry.oci.runtime import Config, Process
@@ -115,14 +115,16 @@ def check_surroundings(process: Process, context: Context) -> None:
             context.log.write("warning", f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
 
 
-def create(context: Context, bundle: str, config: Config, detached: bool) -> Init:
-    """Creates the container in cold mode. The master of a terminal stays with `Init.console`."""
+def create(
+    context: Context, bundle: str, config: Config, detached: bool, meanwhile: Callable[[], object] | None = None
+) -> Init:
+    """Creates the container in cold mode. The master of a terminal stays with `Init.console`; `meanwhile` as in the request."""
     process = config.process
     check_terminal(bool(process and process.terminal), detached, context.flags["console-socket"])
     check_preserved(context.flags["preserve-fds"])
     if process is not None:
         check_surroundings(process, context)
-    return container.create(request_of(context, bundle, config))
+    return container.create(request_of(context, bundle, config).replace(meanwhile=meanwhile))
 
 
 def request_of(context: Context, bundle: str, config: Config) -> container.CreateRequest:

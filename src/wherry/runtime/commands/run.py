@@ -28,7 +28,7 @@ def run(context: Context) -> int:
     with create.waking(context) as waking:
         bundle, config = create.load_config(context)
         with create.Sockets(context.flags) as sockets:
-            init = create.create(context, bundle, config, detached)
+            init = create.create(context, bundle, config, detached, _import_the_rest)
             waking.end()
             found = container.load(context.root, context.arguments[0])
             try:
@@ -41,6 +41,12 @@ def run(context: Context) -> int:
         for failure in container.delete(found):
             context.log.write("warning", failure)
     return code
+
+
+def _import_the_rest() -> None:
+    """What comes after the creation; read while the init mounts, and this process would only wait."""
+    from wherry.runtime import delete, start  # noqa: F401
+    from wherry.runtime.commands import foreground  # noqa: F401
 
 
 def _start(found: Container, init: Init, detached: bool, adopt: bool) -> int:
