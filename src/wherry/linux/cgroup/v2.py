@@ -181,7 +181,12 @@ class V2Manager(Manager):
         self._freezer("1", "frozen 1")
 
     def thaw(self) -> None:
-        self._freezer("0", "frozen 0")
+        try:
+            self._freezer("0", "frozen 0")
+        except OSError as error:
+            # Unlike on v1, frozen processes die of SIGKILL as they are, and whoever waits for that removes the cgroup.
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
 
     def _freezer(self, value: str, event: str) -> None:
         write_file(f"{self._folder}/cgroup.freeze", value)
