@@ -184,9 +184,9 @@ def test_links_of_an_image_lead_no_mount_out_of_it(box: Box) -> None:
     def change(document: dict[str, Any]) -> None:
         document["mounts"].append({"destination": "/link/new", "type": "tmpfs", "source": "tmpfs"})
 
-    with pytest.raises(container.StartFailed, match='error mounting "tmpfs" to rootfs at "/link/new"'):
-        box.run("true", change=change)
+    assert box.run("true", change=change)[0] == 0
     assert os.listdir(outside) == []
+    assert (box.bundle / f"rootfs{outside}/new").is_dir()
 
 
 def test_an_image_does_not_lead_proc_elsewhere(box: Box) -> None:
@@ -571,7 +571,8 @@ def test_each_step_is_traced_to_the_log_also_from_inside(box: Box, form: str) ->
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("", "")
     text = log.read_text()
-    steps = ("traced: all is planned", "the init is ", "[1] init builds the tree", "[1] mount proc at /proc", "[1] init the tree stands",
+    steps = ("traced: all is planned", "the init is ", "[1] init child process in init() builds the tree",
+             "[1] mount proc at /proc", "[1] init the tree stands",
              "[1] pivot_root", "[1] init will execute /bin/true", "create traced is made", "cgroup rmdir")
     places = [text.find(step) for step in steps]
     assert -1 not in places, steps[places.index(-1)]

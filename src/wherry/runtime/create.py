@@ -175,7 +175,7 @@ def _fork(
     undo: list[Callable[[], None]],
 ) -> Init:
     """The init, made and followed until the caller can go on. `undo` is done in reverse when a later step fails."""
-    trace.step("create", f"{request.id}: all is planned")
+    trace.step("nsexec container setup", f"{request.id}: all is planned")  # runc's words, which readers of its log look for
     check_cgroup(group)
     resources = plan_resources(config, request)
     state.note_creation(request.root, request.id, cgroup_path(config, request), request.cgroup_driver)
@@ -208,6 +208,8 @@ def _fork(
         if group.version != "v2":
             limit(group, resources)
         group.join(pid)
+        # A slot is not there, since its cgroups are renamed, which the cgroup2 hierarchy cannot; nor is what is made as in one.
+        group.join_unified(pid, make=request.mode == "cold")
     trace.step("create", "the init is in its cgroups")
     channel.tell_init(connection, channel.JOINED)
     _take_network(init, config, plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wherry.errors import Conflict
 from wherry.linux import cgroup, process
 from wherry.runtime import state
+from wherry.runtime.kill import outlives_init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ def delete(container: Container, force: bool) -> tuple[str, ...]:
         if not force and now != "created":
             raise Conflict(f"cannot delete container {container.id} that is not stopped: {now}")
         end(saved, group)
-    elif "pid" not in saved.namespaces or saved.joins_pids:
-        # Without a pid namespace of its own the container's other processes outlive its init.
+    elif outlives_init(saved):
         group.kill(9)
     group.remove()
     if "mount" not in saved.namespaces:

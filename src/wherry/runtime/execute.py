@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 
+from wherry import trace
 from wherry.errors import Conflict, WherryError, describe
 from wherry.linux import cgroup, namespace, path, process, unixsocket
 from wherry.runtime import channel, state
@@ -82,21 +83,18 @@ def _check_can_execute(container: Container, request: ExecRequest) -> None:
 def exec_cgroup(saved: Saved, request: ExecRequest) -> Manager:
     """The cgroup of a further process: the container's, or folders below it, which have to be there."""
     group = cgroup.manager(saved.cgroup_path, saved.cgroup_driver)
-    if not any(place.strip("/") for _, place in request.cgroups):
+    if not request.cgroups:
         return group
     folders = group.paths()
     for name, place in request.cgroups:
         if ".." in place.split("/"):
-            raise Conflict(f"unable to create new parent process: {place} is not a sub cgroup path")
+            reason = f"bad sub cgroup path: {place} is not a sub cgroup path"  # runc 1.2 has the first words, 1.1 the others
+            raise Conflict(f"unable to create new parent process: {reason}")
         chosen = list(folders) if not name else [name]
         if not set(chosen) <= set(folders):
             raise Conflict(f"unable to create new parent process: unknown controller {name} in SubCgroupPaths")
         for one in chosen:
             folders[one] = f"{folders[one]}/{place.strip('/')}".rstrip("/")
-    for folder in folders.values():
-        if not os.path.isdir(folder):
-            reason = f"openat2 {folder}/cgroup.procs: no such file or directory"
-            raise StartFailed(f"{_START}error adding process to cgroups: {reason}")
     return group.at(folders)
 
 
@@ -170,6 +168,7 @@ def _run(container: Container, request: ExecRequest, plan: ProgramPlan, init_fd:
     connection, other = unixsocket.pair()
     try:
         try:
+            trace.step("nsexec container setup", f"a further process of {saved.id}")
             stage, stage_fd, inside = _clone_into(group)
             if stage == 0:
                 connection.close()
@@ -180,7 +179,8 @@ def _run(container: Container, request: ExecRequest, plan: ProgramPlan, init_fd:
             other.close()
         try:
             if not inside:
-                group.join(stage, saved.pid)
+                _join(group, stage, 0 if request.cgroups else saved.pid)
+            trace.step("setns_init: about to exec", plan.args[0])  # runc's words, as in `create`
             channel.tell(connection, channel.GO)
             loader = (stage, stage_fd) if request.mode == "cold" else None
             return await_exec(connection, request.pid_file, plan.terminal, handover, loader)
@@ -214,7 +214,10 @@ def _clone_into(group: Manager) -> tuple[int, int, bool]:
 
     The cgroup may have become one without processes of its own, by a manager in the container: then `join` finds a place.
     """
-    folder = group.folder_fd()
+    try:
+        folder = group.folder_fd()
+    except FileNotFoundError:
+        folder = None  # `join` will say so
     if folder is None:
         return *namespace.clone3(0), False
     try:
@@ -225,6 +228,15 @@ def _clone_into(group: Manager) -> tuple[int, int, bool]:
         return *namespace.clone3(0), False
     finally:
         os.close(folder)
+
+
+def _join(group: Manager, pid: int, beside: int) -> None:
+    """Puts a process into its cgroup. StartFailed as runc words it."""
+    try:
+        group.join(pid, beside)
+        group.join_unified(pid, make=False)
+    except OSError as error:
+        raise StartFailed(f"{_START}error adding pid {pid} to cgroups: {describe(error)}") from error
 
 
 def await_exec(
@@ -315,6 +327,7 @@ def _prepare(saved: Saved, plan: ProgramPlan, init_fd: int, channel_end: _socket
     """
     forbid_imports()
     process.set_dumpable(False)
+    trace.step("exec", "child process in init() enters the container")
     _set_affinity(affinity[0])
     channel.expect(channel_end, channel.GO, "the caller is gone")
     _set_affinity(affinity[1])

@@ -85,7 +85,7 @@ def _tree(tree: RootfsPlan) -> Iterator[tuple[str, str]]:
         yield "init", f"mounts {step.describe()}"
     for node in tree.devices.nodes:
         yield "init", f"{'binds' if tree.devices.bind else 'makes'} {node.describe()}"
-    for place in tree.read_only:
+    for place in (*tree.read_only, *(step.destination for step in tree.sealed)):
         yield "init", f"makes {place} read-only"
     for place in tree.masked:
         yield "init", f"masks {place}"

@@ -14,7 +14,7 @@ def page(name: str) -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"   {one.ljust(width)}  {load(one)[0].usage}" for one in COMMANDS)
     return (
-        "NAME:\n   wherry-runc - runs containers from OCI bundles\n\n"
+        "NAME:\n   wherry-runc - Open Container Initiative runtime\n\n"
         "USAGE:\n   wherry-runc [global options] command [command options] [arguments...]\n\n"
         "DESCRIPTION:\n"
         "   A bundle is a folder with config.json (wherry-runc spec writes one) and a root filesystem. For example:\n\n"

@@ -60,7 +60,7 @@ def _run(life: Callable[[], None], connection: _socket.socket) -> NoReturn:
 
 
 def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: bool = False,
-            foreign_proc: bool = False, user_namespace: bool = False) -> None:
+            foreign_proc: bool = False, user_namespace: bool = False, no_pivot: bool = False) -> None:
     """Imports what a process will need in a container: there nothing is imported, its files are not our code."""
     if plan.terminal:
         from wherry.linux import pty  # noqa: F401
@@ -75,6 +75,8 @@ def preload(plan: ProgramPlan, hooks: bool = False, cold: bool = False, copies: 
         from wherry.runtime import copyup  # noqa: F401
     if user_namespace:
         from wherry.runtime import usernamespace  # noqa: F401
+    if no_pivot:
+        from wherry.runtime import nopivot  # noqa: F401
     if foreign_proc:
         from wherry.runtime import foreignproc  # noqa: F401
     if hooks:
@@ -85,7 +87,8 @@ def preload_init(plan: InitPlan) -> None:
     """The same for an init."""
     preload(
         plan.program, hooks=any(plan.hooks.as_dict().values()), cold=plan.fifo_fd >= 0, user_namespace=plan.in_user_namespace,
-        copies=any(step.copy_up for step in plan.rootfs.mounts), foreign_proc=plan.pid_namespace >= 0)
+        copies=any(step.copy_up for step in plan.rootfs.mounts), foreign_proc=plan.pid_namespace >= 0,
+        no_pivot=plan.rootfs.no_pivot)
 
 
 def forbid_imports() -> None:
@@ -111,7 +114,7 @@ def _live(plan: InitPlan, connection: _socket.socket, state: State) -> None:
         set_sysctl(name, value)
     label = open_label(plan.program)
     joined = _Joined(plan, connection)
-    trace.step("init", "builds the tree")
+    trace.step("init", "child process in init() builds the tree")
     root_fd = rootfs.build(plan.rootfs, joined.wait)
     trace.step("init", "the tree stands")
     make_cwd(root_fd, plan.program)
@@ -148,8 +151,7 @@ def make_cwd(root_fd: int, plan: ProgramPlan) -> None:
 
 def move_in(plan: InitPlan, root_fd: int) -> None:
     """Makes the finished tree the root of this process, and gives the names."""
-    if plan.rootfs.readonly:
-        rootfs.make_root_read_only(root_fd)
+    rootfs.seal(root_fd, plan.rootfs)
     rootfs.enter(root_fd, plan.rootfs)
     _set_names(plan)
 

@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from wherry.runtime.container import Container
     from wherry.runtime.state import Saved
 
+_KILL = 9
+
 
 def kill(container: Container, number: int, everyone: bool) -> None:
     """See `container.kill`."""
     saved = container.saved
+    if number == _KILL and outlives_init(saved) and saved.cgroup_driver != "disabled":
+        everyone = True
     if everyone:
         if saved.cgroup_driver == "disabled":  # nobody else is known; with a pid namespace of its own they go with the init
             signal_init(saved, number)
@@ -26,8 +30,13 @@ def kill(container: Container, number: int, everyone: bool) -> None:
         group.kill(number)
         return
     signal_init(saved, number)
-    if number == 9:
+    if number == _KILL:
         _thaw(saved)
+
+
+def outlives_init(saved: Saved) -> bool:
+    """Whether the container's other processes live on after its init: without a pid namespace of its own."""
+    return "pid" not in saved.namespaces or saved.joins_pids
 
 
 def signal_init(saved: Saved, number: int) -> None:

@@ -82,6 +82,23 @@ def plan_mounts(config: Config, bundle: str) -> tuple[MountStep, ...]:
     return tuple([step for step in steps if step not in late] + late)
 
 
+def seal_late(steps: tuple[MountStep, ...]) -> tuple[tuple[MountStep, ...], tuple[MountStep, ...]]:
+    """The steps, and those that end the tree: a tmpfs in which things are still to be made cannot be read-only before.
+
+    In /dev devices are made after all mounts; in others, what is mounted below finds no place where it does not make one.
+    """
+    made, sealed = [], []
+    for number, step in enumerate(steps):
+        attributes, cleared = step.attributes
+        holds = step.destination == "/dev" or any(_is_below(one.destination, step.destination) for one in steps[number + 1 :])
+        if step.kind == "tmpfs" and attributes & kernel.MOUNT_ATTR_RDONLY and holds:
+            made.append(step.replace(attributes=(attributes & ~kernel.MOUNT_ATTR_RDONLY, cleared)))
+            sealed.append(step.replace(kind="remount", attributes=(kernel.MOUNT_ATTR_RDONLY, 0), data=(), propagation=()))
+        else:
+            made.append(step)
+    return tuple(made), tuple(sealed)
+
+
 def plan_mount(entry: Mount, bundle: str) -> MountStep:
     """The step for one entry of «mounts»."""
     destination = os.path.normpath("/" + entry.destination.lstrip("/"))

@@ -14,7 +14,7 @@ from wherry.runtime.cgroupmount import plan_cgroup_mounts
 from wherry.runtime.container import StartFailed
 from wherry.runtime.credentials import plan_credentials
 from wherry.runtime.devices import plan_devices
-from wherry.runtime.mountplan import plan_mounts, plan_root_propagation
+from wherry.runtime.mountplan import plan_mounts, plan_root_propagation, seal_late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class RootfsPlan(Record):
     """All that `build` and `enter` need. `explicit_propagation`: «rootfsPropagation» was given, and goes for the new root too.
 
     `own_mounts`: there is a mount namespace; without, the tree is mounted where the rootfs lies, for everybody to see.
-    `pid_namespace` ≥ 0 is the one that procfs shows, where this process is not in it.
+    `pid_namespace` ≥ 0 is the one that procfs shows, where this process is not in it. `sealed` are changes of mounts that end
+    the tree.
     """
 
     rootfs: str
@@ -100,6 +101,7 @@ class RootfsPlan(Record):
     no_pivot: bool
     own_mounts: bool
     pid_namespace: int = -1
+    sealed: tuple[MountStep, ...] = ()
 
 
 def cgroup_path(config: Config, request: CreateRequest) -> str:
@@ -144,7 +146,7 @@ def plan_init(
         else:
             joins.append((flag, fds[-1]))
     cgroup_namespace = bool(new & namespace.CLONE_NEWCGROUP)
-    mounts = plan_mounts(config, bundle)
+    mounts, sealed = seal_late(plan_mounts(config, bundle))
     if any(step.id_map is not None for step in mounts):
         from wherry.runtime.idmap import open_sources
 
@@ -176,6 +178,7 @@ def plan_init(
             no_pivot=request.no_pivot,
             own_mounts=bool(new & namespace.CLONE_NEWNS),
             pid_namespace=pid_namespace,
+            sealed=sealed,
         ),
         hostname=config.hostname,
         domainname=config.domainname,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wherry.runtime.plan import RootfsPlan
 
 _ROOT = "root"  # in a slot's own tree: where a container's is put
+_DANGLING = 32  # dangling links of an image that are followed to a place to mount at
 
 
 def build(plan: RootfsPlan, wait_for_cgroups: Callable[[], None]) -> int:
@@ -88,10 +89,8 @@ def leave_slot() -> None:
 def _bring(root_fd: int, step: MountStep) -> None:
     """Moves a mount of the slot's own root, and what is mounted below it, to the same place of the tree."""
     tree = os.open(step.destination, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    target, _ = _find_or_make_folder(root_fd, step.destination)
+    target, _ = _find_or_make_folder(root_fd, step)
     try:
-        if step.fstype in ("proc", "sysfs"):
-            _check_plain_folder(root_fd, step)
         mount.move_mount(tree, target)
     finally:
         os.close(target)
@@ -185,6 +184,9 @@ def enter(root_fd: int, plan: RootfsPlan) -> None:
         os.close(old_root)
     else:
         if plan.own_mounts:
+            from wherry.runtime.nopivot import part_from_host
+
+            part_from_host(plan.rootfs)
             old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             mount.move_mount(root_fd, old_root)
             os.close(old_root)
@@ -204,9 +206,13 @@ def leave(rootfs: str) -> None:
             raise
 
 
-def make_root_read_only(root_fd: int) -> None:
-    """The last step on the tree: the root's own mount becomes read-only; those below keep what they are."""
-    mount.mount_setattr(root_fd, mount.MOUNT_ATTR_RDONLY)
+def seal(root_fd: int, plan: RootfsPlan) -> None:
+    """The last step on the tree: what is to be read-only becomes so. The root's own mount: those below keep what they are."""
+    for step in plan.sealed:
+        with _explained(step):
+            _remount(root_fd, step)
+    if plan.readonly:
+        mount.mount_setattr(root_fd, mount.MOUNT_ATTR_RDONLY)
 
 
 def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[int]) -> None:
@@ -228,20 +234,20 @@ def _attach(root_fd: int, step: MountStep, plan: RootfsPlan, proc_devices: set[i
             if step.destination == "/proc" and not mount.is_proc(tree):
                 raise InvalidArgument('"/proc" cannot be mounted because it is not of type proc')
             if stat.S_ISDIR(os.fstat(tree).st_mode):
-                target = path.make_folders(root_fd, step.destination)
+                target = path.make_folders(root_fd, step.destination, dangling=_DANGLING)
             else:
-                target = path.make_file(root_fd, step.destination)
+                target = path.make_file(root_fd, step.destination, dangling=_DANGLING)
                 if stat.S_ISDIR(os.fstat(target).st_mode):
                     raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step.destination)
         else:
-            target, existed = _find_or_make_folder(root_fd, step.destination)
-            if step.fstype in ("proc", "sysfs"):
-                _check_plain_folder(root_fd, step)
+            target, existed = _find_or_make_folder(root_fd, step)
             tree = _make_filesystem(root_fd, step, target, existed, plan.pid_namespace)
         _change(tree, step)
         if proc_devices and step.fstype != "proc" and os.fstat(target).st_dev in proc_devices:
             _check_inside_proc(step)
         mount.move_mount(tree, target)
+        if step.destination == "/":
+            _become_root(tree, root_fd)
         if step.fstype == "proc" and step.kind != "bind":
             proc_devices.add(os.fstat(tree).st_dev)
         for kind, recursive in step.propagation:
@@ -273,21 +279,34 @@ def _check_inside_proc(step: MountStep) -> None:
         raise InvalidArgument(f'"{step.destination}" cannot be mounted because it is inside /proc')
 
 
-def _check_plain_folder(root_fd: int, step: MountStep) -> None:
-    """The image must not lead /proc or /sys elsewhere by a link: CVE-2019-19921."""
+def _become_root(tree: int, root_fd: int) -> None:
+    """What was mounted over the root is the root from here on, under the same number."""
+    mount.mount_setattr(root_fd, propagation=mount.MS_PRIVATE)  # as pivot_root(2) wants the parent of a new root
+    os.dup2(tree, root_fd, inheritable=False)
+
+
+def _find_or_make_folder(root_fd: int, step: MountStep) -> tuple[int, bool]:
+    """The folder to mount a filesystem at, and whether it was there."""
+    plain = step.fstype in ("proc", "sysfs")
     try:
-        os.close(path.openat2(root_fd, step.destination.lstrip("/"), os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, 0,
-                              path.RESOLVE_IN_ROOT | path.RESOLVE_NO_SYMLINKS))
+        return _open_folder(root_fd, step, plain), True
+    except FileNotFoundError:
+        os.close(path.make_folders(root_fd, step.destination, dangling=0 if plain else _DANGLING))
+        return _open_folder(root_fd, step, plain), False
+
+
+def _open_folder(root_fd: int, step: MountStep, plain: bool) -> int:
+    """`plain`: the image must not lead /proc or /sys elsewhere by a link, CVE-2019-19921."""
+    if not plain:
+        return path.open_in_root(root_fd, step.destination, os.O_PATH | os.O_DIRECTORY)
+    try:
+        return path.openat2(root_fd, step.destination.lstrip("/") or ".", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, 0,
+                            path.RESOLVE_IN_ROOT | path.RESOLVE_NO_SYMLINKS)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         text = f'filesystem "{step.fstype}" must be mounted on ordinary directory'
         raise OSError(error.errno, text, step.destination) from error
-
-
-def _find_or_make_folder(root_fd: int, name: str) -> tuple[int, bool]:
-    try:
-        return path.open_in_root(root_fd, name, os.O_PATH | os.O_DIRECTORY), True
-    except FileNotFoundError:
-        return path.make_folders(root_fd, name), False
 
 
 def _make_filesystem(root_fd: int, step: MountStep, target: int, existed: bool, pid_namespace: int) -> int:

@@ -80,6 +80,12 @@ class Manager(ABC):
         so takes no process, the newcomer goes to where that one is.
         """
 
+    def join_unified(self, pid: int, make: bool) -> None:
+        """On a hybrid host: moves a process into this cgroup's place in the cgroup2 hierarchy, if it is there or `make` says so.
+
+        It has no controllers, so nothing is lost where that may not be.
+        """
+
     @abstractmethod
     def folder_fd(self) -> int | None:
         """A descriptor for CLONE_INTO_CGROUP, the caller's to close; None where a process must `join` (v1, systemd)."""
@@ -161,4 +167,4 @@ def manager(path: str, driver: str = "cgroupfs", layout: Layout | None = None) -
         return V2Manager(layout.unified_folder(path), layout.unified_folder("/"))
     from wherry.linux.cgroup.v1 import V1Manager
 
-    return V1Manager(layout.folders(path))
+    return V1Manager(layout.folders(path), layout.unified_folder(path) if layout.unified else "")

@@ -1,7 +1,7 @@
 """Control groups of version 1: one folder per mounted hierarchy.
 
-On a hybrid host nothing is made in the cgroup2 folder beside: there are no controllers in it, and the process stays where
-its parent is.
+On a hybrid host the cgroup2 folder beside has no controllers. Processes stay there where their parent is, but for those that ask
+for a place of the same name (`join_unified`), as runc and crun do.
 """
 # ruff: noqa: D102 (the docstrings are the interface's, in this room's __init__.py)
 
@@ -33,15 +33,16 @@ class V1Manager(Manager):
 
     version = "v1"
 
-    def __init__(self, folders: dict[str, str]) -> None:
+    def __init__(self, folders: dict[str, str], unified: str = "") -> None:
         self._folders = folders
+        self._unified = unified
         self._distinct = list(dict.fromkeys(folders.values()))
 
     def paths(self) -> dict[str, str]:
         return dict(self._folders)
 
     def at(self, folders: dict[str, str]) -> V1Manager:
-        return V1Manager(folders)
+        return V1Manager(folders, self._unified)
 
     def plan(self, resources: Mapping[str, Any]) -> tuple[Step, ...]:
         from wherry.linux.cgroup.plan_v1 import plan_v1
@@ -96,6 +97,15 @@ class V1Manager(Manager):
     def join(self, pid: int, beside: int = 0) -> None:  # noqa: ARG002 (v1 takes processes everywhere)
         for folder in self._distinct:
             places.enter(folder, pid)
+
+    def join_unified(self, pid: int, make: bool) -> None:
+        if not self._unified or not (make or os.path.isdir(self._unified)):
+            return
+        try:
+            self._make(self._unified, [], with_cpuset=False)
+            places.enter(self._unified, pid)
+        except OSError as error:
+            trace.step("cgroup not joined", f"{self._unified}: {error.strerror}")
 
     def folder_fd(self) -> int | None:
         return None
@@ -192,7 +202,8 @@ class V1Manager(Manager):
                 self.thaw()
 
     def remove(self, timeout_s: float = 10.0) -> None:
-        places.remove(self._distinct, time.monotonic() + timeout_s)
+        also = [self._unified] if os.path.isdir(self._unified) else []
+        places.remove(self._distinct + also, time.monotonic() + timeout_s)
 
     def watch_oom(self) -> int:
         folder = self._folder("memory")
