@@ -38,6 +38,7 @@ class Connection:
         from wherry.proto.method import methods
 
         self._address = address
+        self._closed = False
         self._failure = grpc.aio.AioRpcError
         self._metadata = (("containerd-namespace", namespace),)
         self._channel = grpc.aio.insecure_channel(f"unix://{address}", options=[(f"grpc.{name}", value) for name, value in (
@@ -88,6 +89,8 @@ class Connection:
 
     async def _call(self, what: str, fields: Mapping[str, Any], timeout_s: float | None) -> Any:
         stub, request = self._calls[what]
+        if self._closed:
+            raise errors.Unavailable("the connection to containerd is closed")
         try:
             async with asyncio.timeout(AWAY_S):
                 await self._channel.channel_ready()
@@ -99,7 +102,8 @@ class Connection:
             raise from_status(error.code().name, error.details() or "") from None
 
     async def close(self) -> None:
-        """Ends the channel and the calls on it."""
+        """Ends the channel and the calls on it. A second call does nothing."""
+        self._closed = True
         await self._channel.close()
 
 

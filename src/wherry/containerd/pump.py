@@ -28,13 +28,15 @@ class Pump:
         self._main = asyncio.get_running_loop()
         self._work: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._ending = False
+        self._closed = self._ending = False
         self.loop.watch(self._wake, IN, self._woken)
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
         self._thread.start()
 
     def post(self, work: Callable[[], None]) -> None:
-        """Has something done in the thread, after what was posted before."""
+        """Has something done in the thread, after what was posted before; nothing is any more once it is being closed."""
+        if self._closed:
+            return
         self._work.append(work)
         os.eventfd_write(self._wake, 1)
 
@@ -73,6 +75,7 @@ class Pump:
             self._ending = True
 
         self.post(end)
+        self._closed = True
         self._thread.join()
         self.loop.close()
         os.close(self._wake)

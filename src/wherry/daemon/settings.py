@@ -13,6 +13,7 @@ from wherry.api.containerd.pace import Pace
 from wherry.cli.values import duration
 from wherry.engine.options import ContainerdOptions, EngineOptions, NetworkOptions, Runtime, check_cgroup_parent
 from wherry.errors import InvalidArgument, Unsupported
+from wherry.proto import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,6 +162,11 @@ def _containerd(values: Values) -> ContainerdOptions:
     namespace = str(values.get("containerd-namespace") or "moby")
     if address and not os.path.isabs(address):
         raise InvalidArgument(f"invalid address of a containerd: {address}: must be the absolute path of a socket")
+    if address:
+        try:
+            require()
+        except Unsupported as error:
+            raise Unsupported(f"--containerd: {error.message}", hint=error.hint) from error
     if address and values.get("no-docker-api"):
         raise InvalidArgument("--containerd runs the containers of Docker's API, which --no-docker-api does not serve")
     return ContainerdOptions(address=address, namespace=namespace)
