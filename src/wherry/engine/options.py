@@ -55,9 +55,9 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     # The runtime in this house goes by the name that dockerd knows, so that either daemon starts the other's containers.
     default_runtime: str = "runc"
     runtimes: dict[str, Runtime] = msgspec.field(default_factory=lambda: {"runc": Runtime()})
+    containerd: ContainerdOptions = ContainerdOptions()  # with one, no runtime is the one in this house
     init_path: str = ""  # empty: docker-init or tini from the host's path
     init: bool = False
-    containerd: ContainerdOptions = ContainerdOptions()  # with one, no runtime is the one in this house
     live_restore: bool = False
     shutdown_timeout_s: int = 15
     default_shm_size_bytes: int = 64 << 20
