@@ -72,6 +72,15 @@ class Side:
         method = _METHODS[name]
         return self.channel.unary_stream(method.path, method.request.SerializeToString, method.response.FromString)(request)
 
+    def open(self, name: str, request: Any, namespace: str) -> Any:
+        """A call that goes on: a stream both ways, or the future of an answer; `cancel` ends it."""
+        method = _METHODS[name]
+        coders = (method.path, method.request.SerializeToString, method.response.FromString)
+        metadata = [("containerd-namespace", namespace)]
+        if method.client_streams:
+            return self.channel.stream_stream(*coders)(request, metadata=metadata)
+        return self.channel.unary_unary(*coders).future(request, metadata=metadata)
+
     def ctr(self, *words: str, code: int | None = 0, data: bytes | None = None, namespace: str = "of-ctr") -> str:
         """What the real ctr prints (both outputs) on this server."""
         done = subprocess.run(["ctr", "-a", self.socket, "-n", namespace, *words], input=data, stdout=subprocess.PIPE,

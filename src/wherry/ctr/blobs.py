@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wherry import errors
 from wherry.oci.digest import digest_of, parse_digest
-from wherry.transfer.content import DOCUMENT_BYTES
+from wherry.transfer.content import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +40,7 @@ class Blobs:
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A small blob, whole. Raises NotFound, DataLoss for other bytes than the digest's."""
-        if descriptor.size > DOCUMENT_BYTES:
-            raise errors.InvalidArgument(f"blob {descriptor.digest} is larger than {DOCUMENT_BYTES} bytes")
-        data = b"".join(self.chunks(descriptor.digest))
-        if descriptor.digest.startswith("sha256:") and digest_of(data) != descriptor.digest:
-            raise errors.DataLoss(f"blob {descriptor.digest} does not have its digest")
-        return data
+        return whole(descriptor, self.chunks(descriptor.digest))
 
     def info(self, digest: str) -> Any:
         """Size, moments and labels. Raises NotFound."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from wherry import errors
+from wherry.oci.digest import digest_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,6 +51,16 @@ if TYPE_CHECKING:
 
 # What is read whole, to be understood: manifests and configurations.
 DOCUMENT_BYTES = 32 << 20
+
+
+def whole(descriptor: Descriptor, chunks: Iterable[bytes]) -> bytes:
+    """A small blob out of its pieces. Raises InvalidArgument for a large one, DataLoss for other bytes than the digest's."""
+    if descriptor.size > DOCUMENT_BYTES:
+        raise errors.InvalidArgument(f"blob {descriptor.digest} is larger than {DOCUMENT_BYTES} bytes")
+    data = b"".join(chunks)
+    if descriptor.digest.startswith("sha256:") and digest_of(data) != descriptor.digest:
+        raise errors.DataLoss(f"blob {descriptor.digest} does not have its digest")
+    return data
 
 
 class ChunkFile:

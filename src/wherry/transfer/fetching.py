@@ -12,14 +12,16 @@ from wherry.transfer.holding import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from wherry.oci.image import Platform
     from wherry.registry.client import FetchedManifest, Repository
     from wherry.transfer.content import Content
     from wherry.transfer.hosts import Remote
 
-SOURCE_LABEL = "containerd.io/distribution.source."
+    Watch = Callable[[str, Descriptor, int], object]
+    """What happens to a blob, and to how many of its bytes."""
+
 CHUNK = 1 << 20
 PARALLEL = 3
 
@@ -33,14 +35,23 @@ class Wanted(Record):
     parallel: int = PARALLEL
 
 
-class Fetch:
-    """One image on its way. `done` has each blob's reference once it is there, `fetched` counts the bytes that came."""
+def unwatched(_event: str, _one: Descriptor, _bytes: int) -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, blobs: Content, repository: Repository, remote: Remote, wanted: Wanted) -> None:
+
+class Fetch:
+    """One image on its way. `done` has each blob's reference once it is there, `fetched` counts the bytes that came.
+
+    `watch` is told of each blob, by threads of this one: «downloading» with the bytes so far, at its end «complete» or
+    «already exists».
+    """
+
+    def __init__(self, blobs: Content, repository: Repository, remote: Remote, wanted: Wanted, watch: Watch = unwatched) -> None:
         self._blobs = blobs
         self._repository = repository
-        self._labels = {SOURCE_LABEL + remote.host: remote.path}
+        self._labels = {remote.source_label: remote.path}
         self._wanted = wanted
+        self._watch = watch
         self.done: dict[str, None] = {}
         self.fetched = 0
 
@@ -68,23 +79,33 @@ class Fetch:
 
     def _document(self, one: Descriptor) -> None:
         if one.media_type in oci.INDEXES | oci.MANIFESTS:
-            if not self._blobs.has(one.digest):
-                self._put(one, self._repository.manifest(one.digest).data)
-            else:
-                self._note(one)
+            self._write(one, self._manifest(one))
         elif not self._is_layer(one):
             self._blob(one)
 
     def _put(self, one: Descriptor, data: bytes) -> None:
-        self._blobs.write(reference(one), (data,), size=len(data), digest=one.digest, labels=self._labels)
-        self._note(one)
+        self._write(one, iter((data,)))
 
     def _blob(self, one: Descriptor) -> None:
-        if self._blobs.has(one.digest):
-            self._note(one)
-            return
-        self._blobs.write(reference(one), self._chunks(one), size=one.size, digest=one.digest, labels=self._labels)
-        self._note(one)
+        self._write(one, self._chunks(one))
+
+    def _write(self, one: Descriptor, chunks: Iterator[bytes]) -> None:
+        """Writes a blob, unless it is there: then nothing is asked of the registry."""
+        taken = 0
+
+        def watched() -> Iterator[bytes]:
+            nonlocal taken
+            for data in chunks:
+                taken += len(data)
+                self._watch("downloading", one, taken)
+                yield data
+
+        self._blobs.write(reference(one), watched(), size=one.size, digest=one.digest, labels=self._labels)
+        self._watch("complete" if taken else "already exists", one, one.size)
+        self.done[reference(one)] = None
+
+    def _manifest(self, one: Descriptor) -> Iterator[bytes]:
+        yield self._repository.manifest(one.digest).data
 
     def _chunks(self, one: Descriptor) -> Iterator[bytes]:
         answer, _ = self._repository.open_blob(one.digest)
@@ -94,9 +115,6 @@ class Fetch:
                 yield data
         finally:
             answer.close()
-
-    def _note(self, one: Descriptor) -> None:
-        self.done[reference(one)] = None
 
 
 def reference(one: Descriptor) -> str:

@@ -44,6 +44,11 @@ class Remote(Record):
             raise errors.InvalidArgument(f'failed to resolve reference "{name}": object required')
         return cls(host=host, path=path, object=object_)
 
+    @property
+    def source_label(self) -> str:
+        """The label of blobs that says in which repositories of this host they are; the host's port is no part of it."""
+        return f"containerd.io/distribution.source.{split_port(self.host)[0].strip('[]')}"
+
 
 class Access(Record):
     """How registries are reached where their files in the hosts folder say nothing else. All are paths but the two flags."""

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from wherry.oci import image as oci
 from wherry.record import Record
 from wherry.transfer import manifests
-from wherry.transfer.fetching import SOURCE_LABEL, reference
+from wherry.transfer.fetching import reference, unwatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.oci.image import Descriptor, Platform
     from wherry.registry.client import Repository
     from wherry.transfer.content import Content
+    from wherry.transfer.fetching import Watch
     from wherry.transfer.hosts import Remote
 
 PARALLEL = 4
@@ -29,13 +30,17 @@ class Choice(Record):
 
 
 class Push:
-    """One image on its way. `done` has each blob's reference once it is there, `sent` counts the bytes that went out."""
+    """One image on its way. `done` has each blob's reference once it is there, `sent` counts the bytes that went out.
 
-    def __init__(self, blobs: Content, repository: Repository, remote: Remote, choice: Choice) -> None:
+    `watch` is told of each blob when it is there, by threads of this one: «complete» or «already exists».
+    """
+
+    def __init__(self, blobs: Content, repository: Repository, remote: Remote, choice: Choice, watch: Watch = unwatched) -> None:
         self._blobs = blobs
         self._repository = repository
         self._remote = remote
         self._choice = choice
+        self._watch = watch
         self.done: list[str] = []
         self.sent = 0
 
@@ -51,19 +56,23 @@ class Push:
         for one in reversed(documents):
             name = self._remote.object if one.digest == target.digest else one.digest
             self._repository.put_manifest(name, one.media_type, self._blobs.document(one))
-            self.done.append(reference(one))
+            self._note("complete", one)
 
     def blob(self, one: Descriptor) -> None:
         """Sends one blob unless the registry has it, here or in another repository that it came from."""
         if self._repository.has_blob(one.digest):
-            self.done.append(reference(one))
+            self._note("already exists", one)
             return
-        known = self._blobs.info(one.digest).labels.get(SOURCE_LABEL + self._remote.host, "")
+        known = self._blobs.info(one.digest).labels.get(self._remote.source_label, "")
         for source in filter(None, known.split(",")):
             if source != self._remote.path and self._repository.mount_blob(one.digest, source):
-                self.done.append(reference(one))
+                self._note("already exists", one)
                 return
         upload = self._repository.send_blob(self._repository.start_upload(), self._blobs.chunks(one.digest))
         self._repository.finish_upload(upload, one.digest)
         self.sent += one.size
+        self._note("complete", one)
+
+    def _note(self, event: str, one: Descriptor) -> None:
         self.done.append(reference(one))
+        self._watch(event, one, one.size)

@@ -49,14 +49,9 @@ class Diff:
 
     async def apply(self, request: api.ApplyRequest, call: Call) -> api.ApplyResponse:
         """Unpacks a blob of the content store; answers with the descriptor of the tar in it."""
-        kind = request.diff.media_type
-        if kind not in _LAYERS:
-            raise WherryError(f"failed to get stream processor for {kind}: no processor for media-type")
-        try:
-            path = await self._pool.run(self._blobs.path, call.namespace, request.diff.digest)
-        except NotFound as error:
-            raise NotFound(f"failed to get reader from content store: {error.message}") from None
-        applied = await self._pool.run_long(_apply, path, request.diff.digest, mounts_of(request.mounts))
+        layer = request.diff
+        applied = await self._pool.run_long(apply_blob, self._blobs, call.namespace, layer.media_type, layer.digest,
+                                            mounts_of(request.mounts))
         return api.ApplyResponse(applied=types.Descriptor(media_type=_OCI, digest=applied.digest, size=applied.size_bytes))
 
     async def diff(self, request: api.DiffRequest, call: Call) -> api.DiffResponse:
@@ -92,7 +87,14 @@ def mounts_of(messages: Iterable[types.Mount]) -> tuple[Mount, ...]:
     return tuple(Mount(type=one.type, source=one.source, target=one.target, options=tuple(one.options)) for one in messages)
 
 
-def _apply(path: str, digest: str, mounts: Sequence[Mount]) -> Applied:
+def apply_blob(blobs: Blobs, namespace: str, kind: str, digest: str, mounts: Sequence[Mount]) -> Applied:
+    """Unpacks a blob of this media type where the mounts say. Raises NotFound, and what `apply_layer` does."""
+    if kind not in _LAYERS:
+        raise WherryError(f"failed to get stream processor for {kind}: no processor for media-type")
+    try:
+        path = blobs.path(namespace, digest)
+    except NotFound as error:
+        raise NotFound(f"failed to get reader from content store: {error.message}") from None
     with open(path, "rb") as blob:
         return apply_layer(blob, mounts, digest=digest)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _V1 = "io.containerd.{}.v1"
 _CONTENT, _SNAPSHOTTER, _METADATA, _DIFFER, _EVENT, _GC, _GRPC = (
     _V1.format(kind) for kind in ("content", "snapshotter", "metadata", "differ", "event", "gc", "grpc"))
+_TRANSFER = _V1.format("transfer")
 _RUNTIME = "io.containerd.runtime.v2"
 
 
@@ -74,6 +75,7 @@ def plugins(folder: str, snapshotters: Iterable[str], services: Iterable[str]) -
         plugin(_EVENT, "exchange"),
         plugin(_GC, "scheduler", _METADATA),
         plugin(_RUNTIME, "task", _EVENT, _METADATA, platforms=platforms),
+        plugin(_TRANSFER, "local", _METADATA, _DIFFER),
         *(plugin(_GRPC, name.lower()) for name in services),
     ]
 

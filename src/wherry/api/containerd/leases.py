@@ -31,7 +31,7 @@ class Leases:
 
     async def create(self, request: api.CreateRequest, call: Call) -> api.CreateResponse:
         """Makes one, under a name of its own where none is given."""
-        made = await self._pool.run(self._leases.create, call.namespace, request.id or _new_id(), dict(request.labels))
+        made = await self._pool.run(self._leases.create, call.namespace, request.id or new_id(), dict(request.labels))
         return api.CreateResponse(lease=_message(made))
 
     async def delete(self, request: api.DeleteRequest, call: Call) -> Empty:
@@ -73,6 +73,6 @@ def _message(one: Lease) -> api.Lease:
     return api.Lease(id=one.id, created_at=timestamp(one.created_ns), labels=one.labels)
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """As containerd makes them: the nanosecond and three random bytes, `123456789-aB3_`."""
     return f"{time.time_ns() % 1_000_000_000}-{urlsafe_b64encode(secrets.token_bytes(3)).decode()}"

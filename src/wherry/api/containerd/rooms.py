@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wherry.api.containerd import moby
 from wherry.api.containerd.collecting import Collector
 from wherry.api.containerd.exchange import Exchange
+from wherry.api.containerd.stored import Stores
 from wherry.api.containerd.streaming import Streams
 from wherry.store.collection import Collection
 from wherry.store.content import blobs, ingests
@@ -61,6 +62,7 @@ class Rooms:
             self.ingests = ingests.Ingests(self.database, self.leases, files)
             self.snapshotters = {layout.name: self._snapshotter(layout(f"{folder}/snapshots/{layout.name}"))
                                  for layout in (OverlayLayout, NativeLayout)}
+            self.stores = Stores(self.blobs, self.ingests, self.images, self.snapshotters, self.exchange)
             collection = Collection(self.database, files, self.ingests, self.snapshotters.values())
             collection.sweep()
             self.collector = Collector(pool, collection, pace)

@@ -19,6 +19,7 @@ from wherry.api.containerd.sandboxes import SandboxStore
 from wherry.api.containerd.snapshots import Snapshots
 from wherry.api.containerd.streaming import Streaming
 from wherry.api.containerd.tasks import Tasks
+from wherry.api.containerd.transfer import Transfer
 from wherry.api.containerd.version import Health, Version
 from wherry.proto.services import (
     containers_pb2,
@@ -33,6 +34,7 @@ from wherry.proto.services import (
     snapshots_pb2,
     streaming_pb2,
     tasks_pb2,
+    transfer_pb2,
     version_pb2,
 )
 
@@ -58,6 +60,7 @@ def services(rooms: Rooms, tasks: Manager) -> list[Service]:
         _service(snapshots_pb2, "Snapshots", Snapshots(rooms.pool, rooms.snapshotters, rooms.exchange, rooms.collector)),
         _service(streaming_pb2, "Streaming", Streaming(rooms.streams)),
         _service(tasks_pb2, "Tasks", Tasks(rooms.pool, rooms.containers, tasks, rooms.docker)),
+        _service(transfer_pb2, "Transfer", Transfer(rooms.pool, rooms.stores, rooms.leases, rooms.streams, rooms.collector)),
         _service(version_pb2, "Version", Version()),
     ]
     names = sorted(["Introspection", *(one.description.name for one in offered)])

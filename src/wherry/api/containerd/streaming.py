@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
 from wherry.api.containerd.exchange import packed_any
-from wherry.errors import AlreadyExists, InvalidArgument, NotFound
+from wherry.errors import AlreadyExists, Cancelled, InvalidArgument, NotFound
 from wherry.oci.gotext import quote
 from wherry.proto.services.streaming_pb2 import StreamInit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from google.protobuf.any_pb2 import Any
 
@@ -28,23 +29,34 @@ class Stream:
     def __init__(self, received: AsyncIterator[Any]) -> None:
         self._received = received
         self._to_send: asyncio.Queue[Any | None] = asyncio.Queue(_SENT_AHEAD)
+        self._is_over = False
 
     async def receive(self) -> Any | None:
         """The client's next message, None when it sends no more."""
         return await anext(self._received, None)
 
     async def send(self, message: Any) -> None:
-        """A message for the client; waits while the client lags behind."""
-        await self._to_send.put(message)
+        """A message for the client; waits while the client lags behind. Raises Cancelled when it has gone."""
+        if not self._is_over:
+            await self._to_send.put(message)
+        if self._is_over:
+            raise Cancelled("the stream's client has gone")
 
     async def close(self) -> None:
         """No message comes any more: the client's call ends."""
-        await self._to_send.put(None)
+        if not self._is_over:
+            await self._to_send.put(None)
 
-    async def sent(self) -> AsyncIterator[Any]:
-        """What was sent, until it is closed."""
-        while (message := await self._to_send.get()) is not None:
-            yield message
+    async def sent(self) -> AsyncGenerator[Any, None]:
+        """What was sent, until it is closed or nobody asks any more."""
+        try:
+            while (message := await self._to_send.get()) is not None:
+                yield message
+        finally:
+            self._is_over = True
+            while not self._to_send.empty():  # whoever waits for room hears of the end
+                self._to_send.get_nowait()
+                await asyncio.sleep(0)
 
 
 class Streams:
@@ -90,7 +102,8 @@ class Streaming:
         self._streams.add(namespace, init.id, stream)
         try:
             yield packed_any(Empty())
-            async for message in stream.sent():
-                yield message
+            async with aclosing(stream.sent()) as messages:
+                async for message in messages:
+                    yield message
         finally:
             self._streams.remove(namespace, init.id)
