@@ -22,9 +22,7 @@ from wherry import trace
 from wherry.errors import Conflict, WherryError, describe
 from wherry.linux import cgroup, namespace, path, process, unixsocket
 from wherry.runtime import channel, state
-from wherry.runtime.container import ExecRequest, Process, StartFailed
-from wherry.runtime.credentials import plan_credentials
-from wherry.runtime.init import (
+from wherry.runtime.become import (
     become,
     execute_plan,
     forbid_imports,
@@ -35,7 +33,9 @@ from wherry.runtime.init import (
     take_terminal,
     write_label,
 )
-from wherry.runtime.plan import ProgramPlan
+from wherry.runtime.container import ExecRequest, Process, StartFailed
+from wherry.runtime.credentials import plan_credentials
+from wherry.runtime.program import ProgramPlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

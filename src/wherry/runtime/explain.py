@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from wherry.linux.cgroup import Manager
     from wherry.oci.runtime import Config
     from wherry.runtime.container import CreateRequest
-    from wherry.runtime.plan import InitPlan, ProgramPlan, RootfsPlan
+    from wherry.runtime.plan import InitPlan, RootfsPlan
+    from wherry.runtime.program import ProgramPlan
 
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 

@@ -8,7 +8,7 @@ import os
 from wherry.linux import process
 from wherry.linux.namespace import CLONE_PARENT
 from wherry.runtime import channel, lookup
-from wherry.runtime.init import filter_is_late
+from wherry.runtime.become import filter_is_late
 from wherry.runtime.lasthop import Hop, execute_hop, seal
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-    from wherry.runtime.plan import ProgramPlan
+    from wherry.runtime.program import ProgramPlan
 
 _TITLE = ("wherry-runc", "init")
 _TIOCSCTTY = 0x540E

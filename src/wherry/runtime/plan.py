@@ -12,42 +12,24 @@ from wherry.linux import namespace
 from wherry.record import Record
 from wherry.runtime.cgroupmount import plan_cgroup_mounts
 from wherry.runtime.container import StartFailed
-from wherry.runtime.credentials import plan_credentials
 from wherry.runtime.devices import plan_devices
 from wherry.runtime.mountplan import plan_mounts, plan_root_propagation, seal_late
+from wherry.runtime.program import plan_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.linux.cgroup import Manager
     from wherry.linux.cgroup.layout import Layout
     from wherry.linux.seccomp import Program
-    from wherry.oci.runtime import Config, Hooks, Process
+    from wherry.oci.runtime import Config, Hooks
     from wherry.runtime.cgroupmount import CgroupMounts
     from wherry.runtime.container import CreateRequest
-    from wherry.runtime.credentials import Credentials
     from wherry.runtime.devices import DevicePlan
     from wherry.runtime.mountplan import MountStep
+    from wherry.runtime.program import ProgramPlan
     from wherry.runtime.scheduling import Scheduling
 
 _START = "unable to start container process: "
-
-
-class ProgramPlan(Record):
-    """What is executed in the end, by an init or by a further process: `program`, or the first of the arguments."""
-
-    args: tuple[str, ...]
-    env: tuple[str, ...]
-    cwd: str
-    credentials: Credentials
-    terminal: bool
-    console_size: tuple[int, int] | None
-    stdio: tuple[int, int, int] | None
-    preserve_fds: int
-    apparmor_profile: str
-    selinux_label: str
-    seccomp: Program | None
-    scheduling: Scheduling | None = None
-    program: str = ""
 
 
 class InitPlan(Record):
@@ -189,20 +171,6 @@ def plan_init(
         time_offsets=config.linux.time_offsets,
         pid_namespace=pid_namespace,
     )
-
-
-def plan_program(request: CreateRequest, config: Process, program_filter: Program | None) -> ProgramPlan:
-    """What the init executes."""
-    env = config.env
-    if request.listen_fds:
-        env = (*env, f"LISTEN_FDS={request.listen_fds}", "LISTEN_PID=1")
-    if request.notify:
-        env = (*env, "NOTIFY_SOCKET=/run/notify/notify.sock")
-    return ProgramPlan(
-        args=config.args, env=env, cwd=config.cwd, credentials=plan_credentials(config),
-        terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
-        preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
-        seccomp=program_filter)
 
 
 def plan_scheduling(config: Config) -> Scheduling | None:

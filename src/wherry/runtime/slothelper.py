@@ -16,7 +16,7 @@ from wherry.linux.cgroup.layout import read_layout
 from wherry.oci import jsontext
 from wherry.oci.runtime import Config, State
 from wherry.record import Record
-from wherry.runtime import channel, create, init, rootfs, validate
+from wherry.runtime import become, channel, create, init, rootfs, validate
 from wherry.runtime.container import CreateRequest
 from wherry.runtime.plan import Found, cgroup_path, load_filter, plan_init
 
@@ -68,7 +68,7 @@ def _begin(config: bytes, place: str, seccomp_cache: str, connection: _socket.so
         _sweep(group)
         group.create({})
         group.join(os.getpid())
-    init.forbid_imports()
+    become.forbid_imports()
     namespace.unshare(plan.new)
     init.offer_network(connection)
     os.umask(0)
@@ -124,7 +124,7 @@ def _serve(message: bytes, begun: Begun, connection: _socket.socket) -> None:
     mounts = [one.replace(source_fd=given.pop(0)) if one.kind == "bind" else one for one in rest]
     last = plan.replace(rootfs=plan.rootfs.replace(mounts=tuple(one for one in mounts if _is_late(one, plan))))
     if plan.keyring:
-        init.join_keyring(plan.keyring)
+        become.join_keyring(plan.keyring)
     first = tuple(one for one in mounts if not _is_late(one, plan))
     procfs = tuple(one for one in mounts if one.fstype == "proc")
     rootfs.build_in_slot(plan.rootfs.replace(mounts=first), (*procfs, *ahead(begun.plan)), root_fd)

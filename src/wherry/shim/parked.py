@@ -20,7 +20,7 @@ from wherry.errors import Conflict, Unavailable
 from wherry.linux import namespace, process, unixsocket
 from wherry.oci.runtime import Process
 from wherry.runtime import channel, container, execute
-from wherry.runtime.init import preload
+from wherry.runtime.become import preload
 from wherry.shim import packets, protocol
 
 TYPE_CHECKING = False

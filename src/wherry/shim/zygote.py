@@ -39,6 +39,7 @@ PRELOADED = (
     "wherry.shim.external",
     "wherry.shim.namespacework",
     "wherry.linux.capability",
+    "wherry.linux.cgroup.plan_v1",
     "wherry.linux.cgroup.v1",
     "wherry.linux.cgroup.v2",
     "wherry.linux.file",
