@@ -13,10 +13,11 @@ import subprocess
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from busybox_image import archive, unpacked
-from containers_by_api import Api
+from containers_by_api import Api, until
+from slots_seen import slots
 
 from wherry.runtime.commands.spec import example
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RUNC = Path(__file__).resolve().parents[2] / "bin/wherry-runc"
 END_S = 60
+TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Cold:
 
 
 class Engine:
-    """Containers of wherryd, from an image of their own."""
+    """Containers of wherryd, from an image of their own, that begin in no slot: a sysctl is not of most containers."""
+
+    of_its_own: ClassVar[dict[str, str]] = {"net.ipv4.ip_default_ttl": "64"}
 
     def __init__(self, daemon: Wherryd) -> None:
         self.daemon = daemon
@@ -132,13 +136,13 @@ class Engine:
         self.daemon.load(archive("attack:latest", (_layer(attack),)))
         status, body = self.daemon.request("POST", "/containers/create", {
             "Image": "attack", "Cmd": list(attack.args), "WorkingDir": attack.cwd, "Tty": attack.terminal,
-            "HostConfig": {"NetworkMode": "none", "Binds": list(attack.binds), "Sysctls": attack.sysctls,
+            "HostConfig": {"NetworkMode": "none", "Binds": list(attack.binds), "Sysctls": {**self.of_its_own, **attack.sysctls},
                            "GroupAdd": [str(one) for one in attack.groups], "CapAdd": list(attack.capabilities)}})
         if status != 201:
             return 125, body["message"]
         container = body["Id"]
         try:
-            status, body = self.daemon.request("POST", f"/containers/{container}/start")
+            status, body = self.start(container)
             if status != 204:
                 return 125, body["message"]
             code = self.api.wait(container)
@@ -147,6 +151,32 @@ class Engine:
             return code, self.api.logs(container)
         finally:
             self.api.remove(container)
+
+    def start(self, container: str) -> tuple[int, Any]:
+        """Starts a container: the status, and the body of a refusal."""
+        return self.daemon.request("POST", f"/containers/{container}/start")
+
+
+class Slot(Engine):
+    """Containers of wherryd that begin in a slot, but for those with sysctls or capabilities (another filter) of their own."""
+
+    of_its_own: ClassVar[dict[str, str]] = {}
+
+    def run(self, attack: Attack) -> tuple[int, str]:
+        """As `Cold.run`."""
+        for _ in range(TRIES):  # what is seen of a slot is there some time before it can be used
+            answer = super().run(attack)
+            if self._has_begun_there or attack.sysctls or attack.capabilities:
+                return answer
+        raise AssertionError("no container was started in a slot")
+
+    def start(self, container: str) -> tuple[int, Any]:
+        """Starts a container once a slot is there."""
+        until(lambda: bool(slots(self.daemon)))
+        parked = slots(self.daemon)
+        answer = self.daemon.request("POST", f"/containers/{container}/start")
+        self._has_begun_there = not set(parked) & set(slots(self.daemon))
+        return answer
 
 
 def _layer(attack: Attack) -> bytes:

@@ -1,4 +1,4 @@
-"""The advisories of runc and of Docker, each attack on both ways into a container: `wherry-runc` cold, and the shim through wherryd.
+"""The advisories of runc and of Docker, each attack on all ways into a container: cold, by a shim of wherryd, in a slot made ahead.
 
 Each test sees that the host is as it was, and that the same thing without the attack works. A refusal must be for the attack.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from attacked import Attack, Cold, Engine
+from attacked import Attack, Cold, Engine, Slot
 from containers_by_api import until
 from wherryd_box import PROGRAM, folders, wherryd
 
@@ -36,9 +36,12 @@ def engine() -> Iterator[Engine]:
         yield Engine(daemon)
 
 
-@pytest.fixture(params=["cold", "engine"])
+@pytest.fixture(params=["cold", "engine", "slot"])
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> Cold | Engine:
-    return Cold(tmp_path / "cold") if request.param == "cold" else request.getfixturevalue("engine")
+    if request.param == "cold":
+        return Cold(tmp_path / "cold")
+    engine: Engine = request.getfixturevalue("engine")
+    return engine if request.param == "engine" else Slot(engine.daemon)
 
 
 @contextlib.contextmanager

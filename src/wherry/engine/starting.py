@@ -114,6 +114,7 @@ class Starter:
             container.shim = None
             container.endpoints, container.ports = {}, {}
             await asyncio.shield(self._undo(container, prepared, connected, shim))
+            self._slots.refill()  # this start may have had it
             raise
         container.started_monotonic = time.monotonic()
         # From here on the shim's events are heard; what it said meanwhile comes now.
