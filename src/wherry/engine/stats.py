@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from wherry.engine.records import NEVER, timestamp
+from wherry.linux.cgroup.stats import V2_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,11 +100,14 @@ def _cpu(stats: Stats) -> dict[str, Any]:
 def _memory(stats: Stats, *, unified: bool) -> dict[str, Any]:
     usage, total = stats.memory.usage, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     shown: dict[str, Any] = {"usage": usage.usage}
+    counters = dict(stats.memory.stat)
     if usage.max_usage and not unified:
         shown["max_usage"] = usage.max_usage
-    if failures := stats.memory.out_of_memory if unified else usage.failcnt:
+    if failures := dict(stats.memory.events).get("oom", 0) if unified else usage.failcnt:
         shown["failcnt"] = failures
-    return {**shown, "stats": dict(stats.memory.stat), "limit": min(usage.limit or total, total)}
+    if unified:
+        counters = {name: counters.get(name, 0) for name in sorted(V2_MEMORY)}
+    return {**shown, "stats": counters, "limit": min(usage.limit or total, total)}
 
 
 def _blkio(stats: Stats | None) -> dict[str, Any]:

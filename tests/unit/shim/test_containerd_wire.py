@@ -210,7 +210,8 @@ def test_metrics_have_their_numbers() -> None:
     from wherry.shim.containerd import metrics
 
     stats = Stats(cpu=CpuStats(total_ns=5000, user_ns=3000, kernel_ns=2000, per_cpu_ns=(1, 2)), pids=PidsStats(current=3, limit=7),
-                  memory=MemoryStats(usage=MemoryData(usage=11, limit=22), stat=(("cache", 1), ("total_unevictable", 9), ("anon", 4))))
+                  memory=MemoryStats(usage=MemoryData(usage=11, limit=22), stat=(("cache", 1), ("total_unevictable", 9), ("anon", 4)),
+                                     events=(("max", 3), ("oom_kill", 2))))
     one = metrics.pack(stats, is_v2=False)
     assert one["type_url"] == "io.containerd.cgroups.v1.Metrics"
     cpu = Message("", Field(1, "total", UINT), Field(2, "kernel", UINT), Field(3, "user", UINT), Field(4, "per_cpu", UINT, repeated=True))
@@ -222,6 +223,7 @@ def test_metrics_have_their_numbers() -> None:
                     "memory": {"cache": 1, "total_unevictable": 9, "usage": {"limit": 22, "usage": 11}}}
     two = metrics.pack(stats, is_v2=True)
     read = decode(Message("", Field(2, "cpu", Message("", Field(1, "usage_usec", UINT))),
-                          Field(4, "memory", Message("", Field(1, "anon", UINT), Field(32, "usage", UINT), Field(33, "limit", UINT)))), two["value"])
+                          Field(4, "memory", Message("", Field(1, "anon", UINT), Field(32, "usage", UINT), Field(33, "limit", UINT))),
+                          Field(8, "events", Message("", Field(3, "max", UINT), Field(5, "oom_kill", UINT)))), two["value"])
     assert (two["type_url"], read) == ("io.containerd.cgroups.v2.Metrics", {
-        "cpu": {"usage_usec": 5}, "memory": {"anon": 4, "usage": 11, "limit": 22}})
+        "cpu": {"usage_usec": 5}, "memory": {"anon": 4, "usage": 11, "limit": 22}, "events": {"max": 3, "oom_kill": 2}})

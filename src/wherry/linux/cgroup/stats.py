@@ -5,6 +5,14 @@ from __future__ import annotations
 from wherry.record import Record
 
 UNLIMITED = (1 << 64) - 1
+# The counters of v2's `memory.stat` that containerd's clients and Docker's are told, in the order of containerd's message
+# (cgroup2/stats/metrics.proto). Kernels have more of them from version to version, and not all of these.
+V2_MEMORY = (
+    "anon", "file", "kernel_stack", "slab", "sock", "shmem", "file_mapped", "file_dirty", "file_writeback", "anon_thp",
+    "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable",
+    "pgfault", "pgmajfault", "workingset_refault", "workingset_activate", "workingset_nodereclaim", "pgrefill", "pgscan",
+    "pgsteal", "pgactivate", "pgdeactivate", "pglazyfree", "pglazyfreed", "thp_fault_alloc", "thp_collapse_alloc",
+)
 
 
 class CpuStats(Record):
@@ -35,7 +43,7 @@ class MemoryData(Record):
 class MemoryStats(Record):
     """`stat` is the kernel's `memory.stat`; `swap` counts memory and swap together, as v1 does.
 
-    `out_of_memory` is how often there was none left (v2 only).
+    `events` is v2's `memory.events`: how often there was none left (`oom`), and others.
     """
 
     usage: MemoryData = MemoryData()
@@ -45,7 +53,7 @@ class MemoryStats(Record):
     cache: int = 0
     use_hierarchy: bool = False
     stat: tuple[tuple[str, int], ...] = ()
-    out_of_memory: int = 0
+    events: tuple[tuple[str, int], ...] = ()
 
 
 class PidsStats(Record):

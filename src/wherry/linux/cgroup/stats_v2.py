@@ -45,7 +45,7 @@ def _memory(folder: str) -> MemoryStats:
         swap=MemoryData(usage=usage + swap_usage, limit=min(limit + swap_limit, UNLIMITED)),
         kernel=MemoryData(usage=stat.get("kernel", 0)), kernel_tcp=MemoryData(usage=stat.get("sock", 0)),
         cache=stat.get("file", 0), stat=tuple(stat.items()), use_hierarchy=True,
-        out_of_memory=events.get("oom", 0))
+        events=tuple(events.items()))
 
 
 def _pids(folder: str) -> PidsStats:

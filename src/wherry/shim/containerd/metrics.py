@@ -5,7 +5,7 @@ Source: containerd's cgroups, `cgroup1/stats/metrics.proto` and `cgroup2/stats/m
 
 from __future__ import annotations
 
-from wherry.linux.cgroup.stats import UNLIMITED
+from wherry.linux.cgroup.stats import UNLIMITED, V2_MEMORY
 from wherry.shim.containerd.protobuf import STRING, UINT, Field, Message, encode
 
 TYPE_CHECKING = False
@@ -36,40 +36,8 @@ _BASE = (
     "active_file",
     "unevictable",
 )
+_V2_EVENTS = ("low", "high", "max", "oom", "oom_kill")
 _V1_MEMORY = (*_BASE, "hierarchical_memory_limit", "hierarchical_memsw_limit", *("total_" + name for name in _BASE))
-_V2_MEMORY = (
-    "anon",
-    "file",
-    "kernel_stack",
-    "slab",
-    "sock",
-    "shmem",
-    "file_mapped",
-    "file_dirty",
-    "file_writeback",
-    "anon_thp",
-    "inactive_anon",
-    "active_anon",
-    "inactive_file",
-    "active_file",
-    "unevictable",
-    "slab_reclaimable",
-    "slab_unreclaimable",
-    "pgfault",
-    "pgmajfault",
-    "workingset_refault",
-    "workingset_activate",
-    "workingset_nodereclaim",
-    "pgrefill",
-    "pgscan",
-    "pgsteal",
-    "pgactivate",
-    "pgdeactivate",
-    "pglazyfree",
-    "pglazyfreed",
-    "thp_fault_alloc",
-    "thp_collapse_alloc",
-)
 
 _Pids = Message("PidsStat", *_uints("current", "limit"))
 _Rdma = Message("RdmaEntry", Field(1, "device", STRING), *_uints("hca_handles", "hca_objects", first=2))
@@ -105,7 +73,7 @@ _V2 = Message(
         "cpu",
         Message("CPUStat", *_uints("usage_usec", "user_usec", "system_usec", "nr_periods", "nr_throttled", "throttled_usec")),
     ),
-    Field(4, "memory", Message("MemoryStat", *_uints(*_V2_MEMORY, "usage", "usage_limit", "swap_usage", "swap_limit"))),
+    Field(4, "memory", Message("MemoryStat", *_uints(*V2_MEMORY, "usage", "usage_limit", "swap_usage", "swap_limit"))),
     Field(5, "rdma", _RdmaStat),
     Field(
         6,
@@ -116,6 +84,7 @@ _V2 = Message(
         ),
     ),
     Field(7, "hugetlb", Message("HugeTlbStat", *_uints("current", "max"), Field(3, "pagesize", STRING)), repeated=True),
+    Field(8, "memory_events", Message("MemoryEvents", *_uints(*_V2_EVENTS))),
 )
 
 
@@ -170,13 +139,14 @@ def _v2(stats: Stats) -> dict[str, Any]:
             "throttled_usec": cpu.throttled_ns // 1000,
         },
         "memory": {
-            **{name: known.get(name, 0) for name in _V2_MEMORY},
+            **{name: known.get(name, 0) for name in V2_MEMORY},
             "usage": memory.usage.usage,
             "usage_limit": memory.usage.limit,
             "swap_usage": max(0, memory.swap.usage - memory.usage.usage),
             "swap_limit": swap_limit,
         },
         "io": {"usage": _io(stats)},
+        "memory_events": dict(memory.events),
     }
 
 
