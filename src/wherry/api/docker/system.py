@@ -119,7 +119,7 @@ def info_for(shown: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
         shown["SecurityOptions"] = [one.partition(",")[0].removeprefix("name=") for one in shown["SecurityOptions"]]
         shown["ExecutionDriver"] = "<not supported>"
     if version < (1, 42):
-        shown |= {"KernelMemory": True, "KernelMemoryTCP": True}
+        shown |= dict.fromkeys(("KernelMemory", "KernelMemoryTCP"), shown["CgroupVersion"] == "1")
     if version < (1, 44):
         del shown["CDISpecDirs"]
     if version < (1, 47):

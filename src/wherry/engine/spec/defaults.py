@@ -38,8 +38,8 @@ def adapt(
         changes["pids_limit"] = None
     if host.memory_swappiness == -1:
         changes["memory_swappiness"] = None
-    if host.oom_kill_disable is None and facts.cgroup_version == "v1":
-        changes["oom_kill_disable"] = False
+    if not host.oom_kill_disable:  # v2 knows no such wish: there nobody has said no
+        changes["oom_kill_disable"] = False if facts.cgroup_version == "v1" else None
     if host.init is None and init:
         changes["init"] = True
     if not host.restart_policy.name:

@@ -122,7 +122,8 @@ def test_defaults_as_dockerd_fills_them_in():
     assert host.log_config.type == "json-file"
     assert "/proc/kcore" in host.masked_paths
     assert adapt(HostConfig(privileged=True), FACTS).masked_paths is None
-    assert adapt(HostConfig(), Facts(cgroup_version="v2")).cgroupns_mode == "private"
+    on_v2 = adapt(HostConfig(oom_kill_disable=False), Facts(cgroup_version="v2"))
+    assert (on_v2.cgroupns_mode, on_v2.oom_kill_disable) == ("private", None)
 
 
 def test_lists_of_numbers():
