@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import glob
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 import urllib.request
 from pathlib import Path
@@ -22,8 +25,8 @@ from wherryd_box import IMAGE, Wherryd, folders
 pytest.importorskip("grpc")
 pytestmark = [
     pytest.mark.root, pytest.mark.peer,
-    pytest.mark.skipif(not all(map(shutil.which, ("containerd", "ctr", "runc", "docker"))),
-                       reason="needs containerd, ctr, runc and docker (Debian: containerd, runc, docker.io)"),
+    pytest.mark.skipif(not all(map(shutil.which, ("containerd", "ctr", "runc", "crun", "docker"))),
+                       reason="needs containerd, ctr, runc, crun and docker (Debian: containerd, runc, crun, docker.io)"),
 ]
 WAIT_S = 60.0
 TASKS = "/run/containerd/io.containerd.runtime.v2.task/moby"
@@ -35,9 +38,9 @@ class Pair:
     def __init__(self, below: Containerd, daemon: Wherryd) -> None:
         self.below, self.daemon = below, daemon
 
-    def start(self, *flags: str) -> None:
+    def start(self) -> None:
         """Starts wherryd."""
-        self.daemon.start("--containerd", self.below.socket, *flags)
+        self.daemon.start("--containerd", self.below.socket, "--add-runtime", "other=crun")
 
     def docker(self, *words: str, client: str = "docker", code: int = 0, data: bytes = b"") -> subprocess.CompletedProcess[str]:
         """A command line on it, which is to end with this status."""
@@ -92,9 +95,9 @@ class Pair:
                 *glob.glob("/sys/fs/cgroup/*/wherry/*/")]
 
     def shims(self) -> list[str]:
-        """The processes of containerd's shims."""
-        processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines()
-        return [line for line in processes if line.startswith("/usr/bin/containerd-shim")]
+        """The processes of containerd's shims: pid and command line."""
+        processes = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+        return [line.strip() for line in processes if " /usr/bin/containerd-shim" in line]
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +191,7 @@ def test_containerd_sees_what_dockerd_shows_it(pair) -> None:
     assert pair.statuses() == {name: "RUNNING"}
     info = json.loads(pair.docker("info", "-f", "{{json .}}").stdout)
     assert info["ContainerdCommit"]["ID"].startswith("1.6")
-    assert info["Runtimes"] == {"runc": {"path": "runc"}}
+    assert info["Runtimes"] == {"runc": {"path": "runc"}, "other": {"path": "crun"}}
     status, raw = pair.daemon.get("/info")
     assert (status, raw["Containerd"]["Address"]) == (200, pair.below.socket)
     shims = len(pair.shims())
@@ -328,12 +331,52 @@ def test_a_containerd_that_is_away_is_waited_for(pair) -> None:
 
 def test_containerds_shim_is_killed(pair) -> None:
     name = pair.run("one", "sleep", "1000")
-    pid = subprocess.run(["pgrep", "-f", f"containerd-shim-runc-v2.*-id {name}"], capture_output=True, text=True).stdout
-    os.kill(int(pid), signal.SIGKILL)
+    (shim,) = (line for line in pair.shims() if name in line)
+    os.kill(int(shim.split()[0]), signal.SIGKILL)
     pair.until(lambda: pair.inspect("one", ".State.Status") == "exited", "its end is seen")
     assert pair.inspect("one", ".State.ExitCode") == "137"
     pair.docker("start", "one")
     assert pair.statuses() == {name: "RUNNING"}
+
+
+def test_what_the_run_folders_of_a_boot_held_is_gone_after_it(pair) -> None:
+    """Records at containerd survive a reboot; tasks, and what is in /run, do not."""
+    again = pair.run("again", "sleep", "1000", flags=("--restart", "always"))
+    pair.run("once", "sleep", "1000")
+    gone = pair.run("gone", "sleep", "1000")
+    pids = [int(pair.inspect(name, ".State.Pid")) for name in ("again", "once", "gone")]
+    pair.crash()
+    pair.below.kill()
+    for pid in (*(int(line.split()[0]) for line in pair.shims()), *pids):
+        os.kill(pid, signal.SIGKILL)
+    pair.until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "they are dead")
+    for folder in (f"{pair.daemon.folder}/exec/containers", "/run/containerd", f"{pair.daemon.data_root}/containers/{gone}"):
+        shutil.rmtree(folder)
+    for cgroup in glob.glob(f"/sys/fs/cgroup/*/wherry/{gone}"):
+        os.rmdir(cgroup)
+    pair.below.start()
+    pair.start()
+    pair.until(lambda: pair.statuses() == {again: "RUNNING"}, "what is to run always runs again")
+    assert pair.below.ctr("-n", "moby", "containers", "ls", "-q").stdout.split() == [again]
+    assert pair.inspect("once", ".State.Status") == "exited"
+    pair.docker("start", "once")
+
+
+def test_another_runtime_builds_and_health(pair) -> None:
+    name = pair.run("one", "sleep", "1000", flags=("--runtime", "other", "--health-cmd", "test -e /healthy", "--health-interval", "0.1s"))
+    shown = json.loads(pair.below.ctr("-n", "moby", "containers", "info", name).stdout)
+    assert base64.b64decode(shown["Runtime"]["Options"]["value"]).endswith(b"crun")
+    pair.docker("exec", "one", "touch", "/healthy")
+    pair.until(lambda: pair.inspect("one", ".State.Health.Status") == "healthy", "probes run")
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        text = f"FROM {IMAGE}\nRUN echo built > /made\n".encode()
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text))
+    status, _ = pair.daemon.request("POST", "/build?t=made", context.getvalue(), {"Content-Type": "application/x-tar"})
+    assert status == 200
+    assert pair.docker("run", "--rm", "made", "cat", "/made").stdout == "built\n"
 
 
 def test_a_record_that_was_left_is_no_obstacle(pair) -> None:
