@@ -54,7 +54,8 @@ class CreateRequest(Record):
     and waits on a socket, it ends with it unless started; «cold»: it waits on a fifo in the state folder and outlives the
     creator. `cgroup_driver` is «cgroupfs» or «systemd». `preserve_fds` descriptors from 3 on are passed to the program.
     `listen_fds`: so many of them are systemd's, and the program is told (sd_listen_fds(3)). `rootless`: a cgroup that may not be
-    made is done without, unless the config names one. `notify`: the program gets a socket for sd_notify(3), see `notify`.
+    made is done without, unless the config names one. `notify` is the caller's $NOTIFY_SOCKET ("": none): the
+    program gets one for sd_notify(3), see `notify`. `keep_groups`: it has the supplementary groups of the caller.
     `seccomp_cache` is a folder for compiled filters ("": none). `meanwhile` is called once, when there is nothing to do but wait
     for the init.
     """
@@ -72,7 +73,8 @@ class CreateRequest(Record):
     preserve_fds: int = 0
     listen_fds: int = 0
     rootless: bool = False
-    notify: bool = False
+    notify: str = ""
+    keep_groups: bool = False
     mode: str = "warm"
     seccomp_cache: str = ""
     meanwhile: Callable[[], object] | None = None

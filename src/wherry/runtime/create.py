@@ -44,7 +44,7 @@ def create(request: CreateRequest) -> Init:
         if request.notify:
             from wherry.runtime.notify import add_mount
 
-            config = add_mount(config, request.root, request.id)
+            config = add_mount(config, request.root, request.id, request.notify)
         plan = plan_init(request, config, bundle, group, layout, fds)
         # Into a pid namespace of others goes nothing but a last hop, which waits on the fifo, whoever made it.
         in_hop = request.mode == "cold" or plan.pid_namespace >= 0
@@ -61,6 +61,8 @@ def create(request: CreateRequest) -> Init:
                 step()
             except (OSError, WherryError):
                 continue  # the first failure is what counts; the next start removes what is left
+        if config.hooks.poststop:
+            _end_of(request, config, bundle)
         if starved:
             raise StartFailed(f"{_START}container init was OOM-killed (memory limit too low?)") from error
         raise
@@ -68,6 +70,15 @@ def create(request: CreateRequest) -> Init:
         for fd in fds:
             os.close(fd)
     return init
+
+
+def _end_of(request: CreateRequest, config: Config, bundle: str) -> None:
+    """The poststop hooks of a container that could not be made: the specification's lifecycle goes on with its end."""
+    from wherry.runtime.hooks import run_every_hook
+
+    told = State(id=request.id, status="stopped", pid=0, bundle=bundle, annotations=config.annotations)
+    for failure in run_every_hook("poststop", config.hooks.poststop, told):
+        trace.step("hook", failure)
 
 
 def prepare(request: CreateRequest) -> tuple[CreateRequest, Config, str, Layout, Manager]:

@@ -20,7 +20,7 @@ class Credentials(Record):
 
     uid: int
     gid: int
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] | None
     umask: int
     capabilities: tuple[int, int, int, int, int]
     no_new_privileges: bool
@@ -97,7 +97,8 @@ def set_groups(groups: tuple[int, ...]) -> None:
 
 
 def _set_ids(plan: Credentials) -> None:
-    set_groups(plan.groups)
+    if plan.groups is not None:
+        set_groups(plan.groups)
     for kind, change, value in (("gid", os.setresgid, plan.gid), ("uid", os.setresuid, plan.uid)):
         try:
             change(value, value, value)

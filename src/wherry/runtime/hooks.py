@@ -109,6 +109,8 @@ def _run(hook: Hook, state: State, launch: Launch) -> None:
             code = process.reap(pidfd) or 0
         finally:
             os.close(pidfd)
+            _keep(state.annotations.get("run.oci.hooks.stdout"), output)
+            _keep(state.annotations.get("run.oci.hooks.stderr"), errors)
         if code:
             said = ", ".join(f"{what}: {os.pread(fd, _TOLD, 0).decode(errors='replace')}"
                              for what, fd in (("stdout", output), ("stderr", errors)))
@@ -116,6 +118,19 @@ def _run(hook: Hook, state: State, launch: Launch) -> None:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _keep(path: str | None, fd: int) -> None:
+    """Appends what a hook said to the file that an annotation of crun's names, if there is one."""
+    if not path:
+        return
+    kept = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        while part := os.read(fd, 1 << 16):
+            os.write(kept, part)
+    finally:
+        os.close(kept)
 
 
 def _has_ended(pidfd: int, timeout_s: int | None) -> bool:

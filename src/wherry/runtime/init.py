@@ -170,7 +170,8 @@ def _arrive(plan: InitPlan, connection: _socket.socket) -> None:
 
     if plan.new & namespace.CLONE_NEWUSER:
         channel.expect(connection, channel.MAPPED, "the creator is gone")
-    credentials.set_groups(())
+    if plan.program.credentials.groups is not None:
+        credentials.set_groups(())
     become_root(plan.program.credentials.uid, plan.program.credentials.gid)
     namespace.unshare(plan.new & ~plan.new_at_birth())
 

@@ -1,11 +1,13 @@
 """sd_notify(3) from inside a container: its service manager hears that the container's program is ready.
 
-The manager's own socket ($NOTIFY_SOCKET) stays out of the container. There is one per container, in the folder of its state,
-bound at /run/notify; whoever starts the container listens there, and passes on what makes it ready together with the init's pid:
+The manager's own socket ($NOTIFY_SOCKET) stays out of the container. There is one per container, in a folder of its state, which
+is bound at the path of the manager's; whoever starts the container listens there, and passes on what makes it ready together with
+the init's pid:
 
-    $NOTIFY_SOCKET ◀── READY=1, MAINPID=<pid> ── start | run ◀── READY=1 ── <state>/notify/notify.sock = /run/notify/notify.sock
+    $NOTIFY_SOCKET ◀── READY=1, MAINPID=<pid> ── start | run ◀── READY=1 ── <state>/sd-notify/notify = $NOTIFY_SOCKET/notify
 
-As runc does it: `start` and `run --detach` wait until the program is ready or has ended.
+The places are crun's (runc has /run/notify/notify.sock); as with runc, `start` and `run --detach` wait until the program is ready
+or has ended.
 """
 
 from __future__ import annotations
@@ -21,15 +23,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.oci.runtime import Config
 
-_INSIDE = "/run/notify"
-_NAME = "notify.sock"
+_OTHERWISE = "/run/notify"  # where the manager's socket is no path
+_NAME = "notify"
 
 
-def add_mount(config: Config, root: str, container_id: str) -> Config:
+def inside(host: str) -> str:
+    """The container's socket as its program sees it. `host` is the caller's $NOTIFY_SOCKET."""
+    return f"{_folder(host)}/{_NAME}"
+
+
+def _folder(host: str) -> str:
+    return host.rstrip("/") if host.startswith("/") else _OTHERWISE
+
+
+def add_mount(config: Config, root: str, container_id: str, host: str) -> Config:
     """Makes the socket's folder in the state; the config that mounts it."""
     source = f"{state.folder(root, container_id)}/{state.NOTIFY}"
     os.mkdir(source, 0o755)
-    mount = Mount(destination=_INSIDE, type="bind", source=source, options=("bind", "nosuid", "noexec", "nodev", "ro"))
+    mount = Mount(destination=_folder(host), type="bind", source=source, options=("bind", "nosuid", "noexec", "nodev", "ro"))
     return config.replace(mounts=(*config.mounts, mount))
 
 

@@ -38,9 +38,12 @@ def plan_program(request: CreateRequest, config: Process, program_filter: Progra
     if request.listen_fds:
         env = (*env, f"LISTEN_FDS={request.listen_fds}", "LISTEN_PID=1")
     if request.notify:
-        env = (*env, "NOTIFY_SOCKET=/run/notify/notify.sock")
+        from wherry.runtime.notify import inside
+
+        env = (*env, f"NOTIFY_SOCKET={inside(request.notify)}")
+    who = plan_credentials(config)
     return ProgramPlan(
-        args=config.args, env=env, cwd=config.cwd, credentials=plan_credentials(config),
+        args=config.args, env=env, cwd=config.cwd, credentials=who.replace(groups=None) if request.keep_groups else who,
         terminal=request.console or config.terminal, console_size=config.console_size, stdio=request.stdio,
         preserve_fds=request.preserve_fds, apparmor_profile=config.apparmor_profile, selinux_label=config.selinux_label,
         seccomp=program_filter)

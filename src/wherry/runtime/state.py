@@ -6,7 +6,7 @@
         exec.fifo           cold: the init reads it; made before state.json, removed by `start`
         waiting             warm: the init waits on its creator's socket and has this file locked; removed by `start`
         seccomp.bpf         the compiled filter, for `exec`
-        notify/             the container's socket for sd_notify(3), where there is one
+        sd-notify/          the container's socket for sd_notify(3), where there is one
 
 The status is not stored but found: no init with this pid and start time → stopped; the cgroup frozen → paused; exec.fifo or
 waiting held by the init → created; otherwise running. Version of the format: `"version"`, 1; another one is refused.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+,-.")
-NOTIFY = "notify"
+NOTIFY = "sd-notify"
 _HOOKS = ("start_container", "poststart", "poststop")
 
 
@@ -260,6 +260,16 @@ def list_ids(root: str) -> list[str]:
         return sorted(name for name in os.listdir(root) if os.path.exists(f"{root}/{name}/state.json"))
     except FileNotFoundError:
         return []
+
+
+def matching_ids(root: str, pattern: str) -> list[str]:
+    """Those in which a regular expression finds something. InvalidArgument for what is none."""
+    import re
+
+    try:
+        return [container_id for container_id in list_ids(root) if re.search(pattern, container_id)]
+    except re.error as error:
+        raise InvalidArgument(f"invalid regular expression {pattern!r}: {error}") from error
 
 
 def note_creation(root: str, container_id: str, cgroup_path: str, driver: str) -> None:

@@ -56,7 +56,7 @@ def run(context: Context) -> int:
         return 0
     with waking(context):
         bundle, config = load_config(context)
-        with Sockets(context.flags) as sockets:
+        with Sockets(context.flags, config.annotations) as sockets:
             init = create(context, bundle, config, detached=True)
             try:
                 sockets.hand_over(init.console, init.pidfd, "standard")
@@ -81,7 +81,17 @@ def load_config(context: Context) -> tuple[str, Config]:
     bundle = context.flags["bundle"] or os.getcwd()
     if not os.path.isdir(bundle):
         raise InvalidArgument(f"chdir {bundle}: no such file or directory")
-    return bundle, read_config(os.path.abspath(bundle), context.flags["config"] or context.config)
+    config = read_config(os.path.abspath(bundle), context.flags["config"] or context.config)
+    if asks_as_crun(config):
+        from wherry.runtime.annotations import obey
+
+        config = obey(config)
+    return bundle, config
+
+
+def asks_as_crun(config: Config) -> bool:
+    """Whether there may be something for `annotations` to do."""
+    return any(name.startswith("run.oci.") for name in config.annotations)
 
 
 def listen_fds() -> int:
@@ -121,7 +131,7 @@ def create(
     """Creates the container in cold mode. The master of a terminal stays with `Init.console`; `meanwhile` as in the request."""
     process = config.process
     check_terminal(bool(process and process.terminal), detached, context.flags["console-socket"])
-    check_preserved(context.flags["preserve-fds"])
+    hold_preserved(context.flags["preserve-fds"])
     if process is not None:
         check_surroundings(process, context)
     return container.create(request_of(context, bundle, config).replace(meanwhile=meanwhile))
@@ -130,11 +140,16 @@ def create(
 def request_of(context: Context, bundle: str, config: Config) -> container.CreateRequest:
     """The command line as a request."""
     flags = context.flags
+    keep_groups = False
+    if asks_as_crun(config):
+        from wherry.runtime.annotations import keeps_groups
+
+        keep_groups = keeps_groups(config.annotations)
     return container.CreateRequest(
         id=context.arguments[0], bundle=bundle, root=context.root, config=config, pid_file=flags["pid-file"],
         cgroup_driver=context.cgroup_driver, no_pivot=flags["no-pivot"], no_new_keyring=flags["no-new-keyring"],
         preserve_fds=flags["preserve-fds"] + listen_fds(), listen_fds=listen_fds(), rootless=is_rootless(context.rootless),
-        notify=bool(os.environ.get("NOTIFY_SOCKET")), mode="cold", seccomp_cache=SECCOMP_CACHE)
+        notify=os.environ.get("NOTIFY_SOCKET", ""), keep_groups=keep_groups, mode="cold", seccomp_cache=SECCOMP_CACHE)
 
 
 def is_rootless(text: str) -> bool:
@@ -149,15 +164,20 @@ def is_rootless(text: str) -> bool:
     return value
 
 
-def check_preserved(count: int) -> None:
-    """InvalidArgument unless descriptors are open for all that are to be passed on."""
+def hold_preserved(count: int) -> None:
+    """Takes the numbers that are to be passed on and are not open: none of ours may come to have one, and they end with exec.
+
+    So a number that is not open is passed over, as with crun; runc refuses it.
+    """
     first = 3 + listen_fds()
     for number in range(first, first + count):
         try:
             os.fstat(number)
         except OSError:
-            reason = "stat fd: no such file or directory"
-            raise InvalidArgument(f"unable to stat preserved-fd {number - first} (of {count}): {reason}") from None
+            null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            if null != number:
+                os.dup2(null, number, inheritable=False)
+                os.close(null)
 
 
 class Sockets:
@@ -166,12 +186,12 @@ class Sockets:
     A context: left, the connections are closed. InvalidArgument when nobody listens.
     """
 
-    def __init__(self, flags: Mapping[str, Any]) -> None:
+    def __init__(self, flags: Mapping[str, Any], annotations: Mapping[str, str] | None = None) -> None:
         self._console: _socket.socket | None = None
         self._pidfd: _socket.socket | None = None
         try:
             self._console = _dial(flags["console-socket"])
-            self._pidfd = _dial(flags["pidfd-socket"])
+            self._pidfd = _dial(flags["pidfd-socket"] or (annotations or {}).get("run.oci.pidfd_receiver", ""))
         except BaseException:
             self.__exit__()
             raise

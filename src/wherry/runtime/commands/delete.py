@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.errors import InvalidArgument, NotFound
+from wherry.errors import NotFound
 from wherry.runtime import container, state
 from wherry.runtime.flags import Command, Flag
 
@@ -20,18 +20,9 @@ COMMAND = Command(
 def run(context: Context) -> int:
     """Removes."""
     given = context.arguments[0]
-    for container_id in _found(context.root, given) if context.flags["regex"] else (given,):
+    for container_id in state.matching_ids(context.root, given) if context.flags["regex"] else (given,):
         _delete(context, container_id)
     return 0
-
-
-def _found(root: str, pattern: str) -> list[str]:
-    import re
-
-    try:
-        return [container_id for container_id in state.list_ids(root) if re.search(pattern, container_id)]
-    except re.error as error:
-        raise InvalidArgument(f"invalid regular expression {pattern!r}: {error}") from error
 
 
 def _delete(context: Context, container_id: str) -> None:

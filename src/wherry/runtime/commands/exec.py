@@ -65,7 +65,7 @@ def _execute(context: Context) -> container.Process:
     process = plan_process(flags, context.arguments[1:], found.saved.own_process())
     check_process(process, context)
     create.check_terminal(process.terminal, flags["detach"], flags["console-socket"])
-    create.check_preserved(flags["preserve-fds"])
+    create.hold_preserved(flags["preserve-fds"])
     listen = create.listen_fds()
     if listen:
         process = process.replace(env=(*process.env, f"LISTEN_FDS={listen}", "LISTEN_PID=1"))

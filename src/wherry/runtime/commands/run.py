@@ -27,7 +27,7 @@ def run(context: Context) -> int:
     detached = context.flags["detach"]
     with create.waking(context) as waking:
         bundle, config = create.load_config(context)
-        with create.Sockets(context.flags) as sockets:
+        with create.Sockets(context.flags, config.annotations) as sockets:
             init = create.create(context, bundle, config, detached, _import_the_rest)
             waking.end()
             found = container.load(context.root, context.arguments[0])
