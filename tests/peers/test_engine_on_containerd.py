@@ -394,10 +394,3 @@ def test_logs_are_rotated_and_compressed(pair) -> None:
     pair.until(lambda: len([name for name in os.listdir(place) if name.endswith(".gz")]) == 2, f"both are packed: {os.listdir(place)}")
     lines = pair.logged("one")
     assert lines == [f"line {number}" for number in range(2000 - len(lines), 2000)]
-
-
-def test_without_a_containerd_it_does_not_start(tmp_path) -> None:
-    alone = Wherryd(tmp_path, str(tmp_path / "root"))
-    alone.start("--containerd", "/run/nobody.sock", "--bridge=none", "--iptables=false", wait=False)
-    assert alone.process.wait(WAIT_S) == 1
-    assert 'failed to dial "/run/nobody.sock"' in alone.log.read_text()
