@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wherry.proto.services.events_pb2 import Envelope
 
 PATIENCE_S = 60.0
-_COLLECTS_WHEN_ASKED = ("--containerd-gc=startup_delay=1h", "--containerd-gc=mutation_threshold=1000000")  # as the real one here
+OURS_COLLECTS_WHEN_ASKED = ("--containerd-gc=startup_delay=1h", "--containerd-gc=mutation_threshold=1000000")  # as the real one here
 Answer = tuple[str, str, Any]
 """The code's name, the text, and the answer as a dictionary (a list of them of a stream)."""
 
@@ -106,9 +106,9 @@ class Side:
 class Ours(Side):
     """wherryd with containerd's API alone."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, program: Sequence[str] = PROGRAM) -> None:
         self.folder = folder
-        self._flags = flags
+        self._program, self._flags = program, flags
         self.process: subprocess.Popen[bytes]
         self.start()
         super().__init__(str(folder / "containerd.sock"))
@@ -118,7 +118,7 @@ class Ours(Side):
         path = self.folder / "containerd.sock"
         path.unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*PROGRAM, "--no-docker-api", "--containerd-address", str(path), "--data-root",
+            self.process = subprocess.Popen([*self._program, "--no-docker-api", "--containerd-address", str(path), "--data-root",
                                              str(self.folder / "data"), "--exec-root", str(self.folder / "run"), "--pidfile",
                                              str(self.folder / "pid"), *self._flags], stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_S
@@ -138,10 +138,10 @@ class Ours(Side):
 
 
 @contextlib.contextmanager
-def ours(*flags: str) -> Iterator[Ours]:
+def ours(*flags: str, program: Sequence[str] = PROGRAM) -> Iterator[Ours]:
     """A wherryd for a test."""
     with tempfile.TemporaryDirectory(prefix="wherry-api-", dir="/var/tmp") as folder:
-        one = Ours(Path(folder), *flags)
+        one = Ours(Path(folder), *flags, program=program)
         try:
             yield one
         finally:
@@ -174,7 +174,7 @@ class Pair:
 @contextlib.contextmanager
 def pair() -> Iterator[Pair]:
     """The real containerd and wherryd, both empty but for the real one's namespace `default`."""
-    with containerd(settings=COLLECTS_WHEN_ASKED) as real, ours(*_COLLECTS_WHEN_ASKED) as wherry:
+    with containerd(settings=COLLECTS_WHEN_ASKED) as real, ours(*OURS_COLLECTS_WHEN_ASKED) as wherry:
         yield Pair(Side(real.socket), wherry)
 
 

@@ -10,11 +10,9 @@ import contextlib
 import http.client
 import io
 import json
-import mmap
 import os
 import re
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from busybox_image import archive
 from containers_by_api import Api, until
+from dying_counter import Counter, points
 from wherryd_box import folders
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.net, pytest.mark.slow]
 
-DYING = Path(__file__).resolve().parents[1] / "support/dying_wherryd.py"
-KILLS = int(os.environ.get("WHERRY_TEST_KILLS", "3"))
-"""How many times each verb is killed; 0: before each of its changes."""
 TAR = {"Content-Type": "application/x-tar"}
 BRIDGE = {"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{}]}, "Binds": ["kept:/kept"]}
 QUIET = {"HostConfig": {"NetworkMode": "none"}}
@@ -48,24 +44,6 @@ def tar_of(**files: bytes) -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
-
-
-class Counter:
-    """Which change of the daemon is its last one, and how many it has made."""
-
-    def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(16))
-        with path.open("r+b") as file:
-            self._numbers = memoryview(mmap.mmap(file.fileno(), 16)).cast("q")
-
-    def kill_at(self, number: int) -> None:
-        """Counts from one again; 0: nothing is killed."""
-        self._numbers[0], self._numbers[1] = 0, 0
-        self._numbers[0] = number
-
-    @property
-    def made(self) -> int:
-        return self._numbers[1]
 
 
 class World:
@@ -137,7 +115,7 @@ class World:
 def world() -> Iterator[World]:
     with folders() as daemon:
         counter = Counter(daemon.folder / "counter")
-        daemon.program = (sys.executable, str(DYING), str(daemon.folder / "counter"))
+        daemon.program = counter.program
         daemon.start()
         daemon.load()
         api = Api(daemon)
@@ -272,13 +250,6 @@ VERBS: dict[str, tuple[Callable[[Api], None], Callable[[Api], object], dict[str,
     "prune": (prunable, pruned, {"one": ("exited", "-")}),
     "run --rm": (nothing, run_rm, {"one": ("created", "running", "exited", "-")}),
 }
-
-
-def points(made: int) -> list[int]:
-    """At which of its changes a verb is killed."""
-    if not KILLS or made <= KILLS:
-        return list(range(1, made + 1))
-    return sorted({1 + round(part * (made - 1) / (KILLS - 1)) for part in range(KILLS)}) if KILLS > 1 else [1 + made // 2]
 
 
 def killed(world: World, act: Callable[[Api], object], number: int) -> None:
