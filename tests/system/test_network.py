@@ -51,6 +51,7 @@ def lab(neighbour: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert any("ip_forward was off" in warning for warning in found.controller.warnings())
     yield found
     found.close()
+    subprocess.run(["ip", "link", "delete", "wherry0"], check=True)  # ports of its last containers die slowly; the next daemon is another
 
 
 @pytest.fixture(autouse=True)

@@ -257,7 +257,8 @@ def _network(values: Values, places: Places) -> NetworkOptions:
         fixed_cidr_v6=str(values.get("fixed-cidr-v6", "")),
         default_gateway=_address(values["default-gateway"]) if values.get("default-gateway") else "",
         mtu=values.get("mtu") or 1500, icc=values.get("icc", True), ip_forward=values.get("ip-forward", True),
-        ip_masq=values.get("ip-masq", True), iptables=values.get("iptables", True), firewall_backend="nftables", table=table,
+        ip_masq=values.get("ip-masq", True), iptables=values.get("iptables", True), ip6tables=values.get("ip6tables", False),
+        firewall_backend="nftables", table=table,
         userland_proxy=values.get("userland-proxy", True), userland_proxy_path=str(values.get("userland-proxy-path", "")),
         default_address_pools=_pools(values.get("default-address-pool", ())), ip=_address(values.get("ip", "0.0.0.0")))
 

@@ -58,6 +58,7 @@ from wherry.errors import Unsupported, WherryError
 from wherry.network.controller import Controller
 from wherry.network.model import NetworkConfig
 from wherry.network.proxy.client import ProxyClient
+from wherry.proto import require
 from wherry.shim.client import Zygote
 from wherry.store.distribution import Distribution
 from wherry.store.images import ImageStore
@@ -269,6 +270,7 @@ class Tasks:
 
 async def containerd_of(options: EngineOptions) -> Launcher:
     """The containerd that runs the containers; only here is gRPC imported. Raises Unsupported without it, Unavailable."""
+    require()
     from wherry.containerd.launcher import Containerd
 
     given = options.containerd
@@ -281,6 +283,6 @@ def network_config(options: EngineOptions) -> NetworkConfig:
     return NetworkConfig(bridge=given.bridge, bip=given.bip, fixed_cidr=given.fixed_cidr, ipv6=given.ipv6,
                          fixed_cidr_v6=given.fixed_cidr_v6, default_gateway=given.default_gateway,
                          mtu=given.mtu, icc=given.icc, ip_masq=given.ip_masq, iptables=given.iptables,
-                         ip_forward=given.ip_forward,
+                         ip6tables=given.ip6tables, ip_forward=given.ip_forward,
                          userland_proxy=given.userland_proxy, default_bind_address="" if given.ip == "0.0.0.0" else given.ip,
                          default_address_pools=given.default_address_pools, table=given.table, owner=options.data_root)

@@ -35,6 +35,7 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     ip_forward: bool = True
     ip_masq: bool = True
     iptables: bool = True
+    ip6tables: bool = False
     firewall_backend: str = "nftables"
     table: str = "wherry"
     userland_proxy: bool = True

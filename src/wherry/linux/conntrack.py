@@ -25,16 +25,16 @@ _CTA_TUPLE_ORIG: Final = 1
 _CTA_TUPLE_REPLY: Final = 2
 _CTA_TUPLE_IP: Final = 1
 _CTA_TUPLE_PROTO: Final = 2
-_CTA_IP_V4_SRC: Final = 1
-_CTA_IP_V4_DST: Final = 2
+_CTA_IP_SOURCES: Final = (1, 3)  # of IPv4, of IPv6
+_CTA_IP_DESTINATIONS: Final = (2, 4)
 _CTA_PROTO_NUM: Final = 1
 _CTA_PROTO_SRC_PORT: Final = 2
 _CTA_PROTO_DST_PORT: Final = 3
-_NFGENMSG_IPV4: Final = bytes((2, 0, 0, 0))  # family AF_INET, version 0, resource 0
+_FAMILIES: Final = (_socket.AF_INET, _socket.AF_INET6)
 
 
 class Flow(Record):
-    """One IPv4 entry: how the first packet came, and where answers come from (that is, where it was sent)."""
+    """One entry: how the first packet came, and where answers come from (that is, where it was sent)."""
 
     protocol: int
     source: str
@@ -46,9 +46,13 @@ class Flow(Record):
 
 
 def delete_flows(socket: Socket, wanted: Callable[[Flow], bool]) -> int:
-    """Forgets the IPv4 flows that are wanted gone; how many. `socket` is of NETLINK_NETFILTER."""
-    request = Request(kind=_NFNL_SUBSYS_CTNETLINK << 8 | _IPCTNL_MSG_CT_GET, flags=0, body=_NFGENMSG_IPV4,
-                      subject="list connections")
+    """Forgets the flows that are wanted gone; how many. `socket` is of NETLINK_NETFILTER."""
+    return sum(_delete_flows(socket, wanted, bytes((family, 0, 0, 0))) for family in _FAMILIES)
+
+
+def _delete_flows(socket: Socket, wanted: Callable[[Flow], bool], nfgenmsg: bytes) -> int:
+    """Of one IP version; `nfgenmsg` is its number, version 0, resource 0."""
+    request = Request(kind=_NFNL_SUBSYS_CTNETLINK << 8 | _IPCTNL_MSG_CT_GET, flags=0, body=nfgenmsg, subject="list connections")
     count = 0
     for message in socket.dump(request):
         fields = attributes(message.body[4:])
@@ -57,7 +61,7 @@ def delete_flows(socket: Socket, wanted: Callable[[Flow], bool]) -> int:
         if flow is None or not wanted(flow):
             continue
         delete = Request(kind=_NFNL_SUBSYS_CTNETLINK << 8 | _IPCTNL_MSG_CT_DELETE, flags=0,
-                         body=_NFGENMSG_IPV4 + attribute(_CTA_TUPLE_ORIG | NLA_F_NESTED, original),
+                         body=nfgenmsg + attribute(_CTA_TUPLE_ORIG | NLA_F_NESTED, original),
                          subject=f"delete connection {flow.source} to {flow.destination}:{flow.destination_port}")
         try:
             socket.run(delete)
@@ -81,15 +85,21 @@ def _tuple(payload: bytes) -> tuple[str, str, int, int, int]:
     parts = attributes(payload)
     addresses = attributes(parts.get(_CTA_TUPLE_IP, b""))
     ports = attributes(parts.get(_CTA_TUPLE_PROTO, b""))
-    if _CTA_IP_V4_SRC not in addresses or _CTA_IP_V4_DST not in addresses:
+    source, destination = (next((addresses[kind] for kind in kinds if kind in addresses), b"")
+                           for kinds in (_CTA_IP_SOURCES, _CTA_IP_DESTINATIONS))
+    if not source or not destination:
         return "", "", 0, 0, 0
     return (
-        _socket.inet_ntoa(addresses[_CTA_IP_V4_SRC]),
-        _socket.inet_ntoa(addresses[_CTA_IP_V4_DST]),
+        _address(source),
+        _address(destination),
         ports.get(_CTA_PROTO_NUM, b"\0")[0],
         _port(ports.get(_CTA_PROTO_SRC_PORT)),
         _port(ports.get(_CTA_PROTO_DST_PORT)),
     )
+
+
+def _address(packed: bytes) -> str:
+    return _socket.inet_ntop(_socket.AF_INET if len(packed) == 4 else _socket.AF_INET6, packed)
 
 
 def _port(packed: bytes | None) -> int:

@@ -34,8 +34,8 @@ from wherry.network.model import Endpoint, Network, PublishedPort
 from wherry.network.names import Directory, View
 from wherry.network.places import Places
 from wherry.network.ports import ANY_IPV4, Ports, PortUnavailable
-from wherry.network.proxy import protocol
 from wherry.network.proxy.single import listen
+from wherry.network.published import nat_rule, proxy_entry
 from wherry.network.tenure import Tenure
 
 if TYPE_CHECKING:
@@ -334,9 +334,9 @@ class Controller:
 
     def _bridge_rules(self) -> tuple[ruleset.BridgeRules, ...]:
         return tuple(
-            ruleset.BridgeRules(interface=network.interface, subnet=network.ipv4.subnet if network.ipv4 else "",
-                                masquerade=network.masquerade, internal=network.internal, icc=network.icc)
-            for network in self._bridged())
+            ruleset.BridgeRules(interface=network.interface, subnet=pool.subnet, masquerade=network.masquerade,
+                                internal=network.internal, icc=network.icc)
+            for network in self._bridged() for pool in (network.ipv4, network.ipv6) if pool)
 
     def _forward_ipv6(self, network: Network) -> None:
         if network.ipv6 and self._config.ip_forward and host.turn_on_ipv6_forwarding():
@@ -373,12 +373,7 @@ class Controller:
         self._firewall.set(self._bridge_rules())
 
     def _rule(self, endpoint: Endpoint, port: PublishedPort) -> ruleset.PortRule | None:
-        """The NAT rule of a port, or None where the proxy alone serves it: IPv6, and loopback addresses."""
-        is_loopback = port.host_ip.startswith("127.") and not self._serves_loopback_by_nat
-        if ":" in port.host_ip or is_loopback or not endpoint.ipv4_address:
-            return None
-        return ruleset.PortRule(host_ip="" if port.host_ip == ANY_IPV4 else port.host_ip, protocol=port.protocol,
-                                host_port=port.host_port, address=endpoint.ipv4_address, container_port=port.container_port)
+        return nat_rule(endpoint, port, loopback=self._serves_loopback_by_nat)
 
     def _rules(self, endpoint: Endpoint, ports: Iterable[PublishedPort]) -> tuple[ruleset.PortRule, ...]:
         return tuple(rule for rule in (self._rule(endpoint, port) for port in ports) if rule)
@@ -391,7 +386,7 @@ class Controller:
                 claims += self._ports.claim(endpoint.id, request, default)
             held = [(claim.port, claim.socket.fileno()) for claim in claims if claim.socket]
             if self._proxy:
-                self._proxy.ports((_entry(endpoint, port, serve=self._config.userland_proxy) for port, _ in held),
+                self._proxy.ports((proxy_entry(endpoint, port, serve=self._config.userland_proxy) for port, _ in held),
                                   (fd for _, fd in held))
             else:
                 self._places.keep_sockets(endpoint.id, tuple(os.dup(fd) for _, fd in held))
@@ -450,7 +445,7 @@ class Controller:
                            f"{port.host_ip}: {error.strerror}; it answers by NAT only")
                 continue
             try:
-                self._proxy.ports((_entry(endpoint, port, serve=self._config.userland_proxy),), (sock.fileno(),))
+                self._proxy.ports((proxy_entry(endpoint, port, serve=self._config.userland_proxy),), (sock.fileno(),))
             finally:
                 sock.close()
 
@@ -464,13 +459,6 @@ class Controller:
 
 def _free_name(prefix: str, taken: set[str]) -> str:
     return next(f"{prefix}{number}" for number in range(len(taken) + 1) if f"{prefix}{number}" not in taken)
-
-
-def _entry(endpoint: Endpoint, port: PublishedPort, *, serve: bool) -> protocol.Port:
-    """What the proxy is told of a port: who asks by IPv6 gets to the container's IPv6 address, where it has one."""
-    by_ipv6 = (":" in port.host_ip and endpoint.ipv6_address) or not endpoint.ipv4_address
-    return protocol.Port(owner=endpoint.id, protocol=port.protocol, port=port.container_port, serve=serve,
-                         address=endpoint.ipv6_address if by_ipv6 else endpoint.ipv4_address)
 
 
 def _now() -> str:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from wherry.linux.netlink import Socket
     from wherry.network.model import NetworkConfig
 
+    _Key = tuple[str, str, str, int]
+    """IP version, host address, protocol, port."""
+    _Ports = dict[_Key, ruleset.PortRule]
+
 LEGACY_NOTE = (
     "iptables-legacy has a filter table, which is not seen from here: if its FORWARD chain drops, accept the bridges there: "
     "iptables-legacy -I FORWARD -i BRIDGE -j ACCEPT, and with -o"
@@ -35,6 +39,7 @@ class Firewall:
         """Touches nothing yet."""
         self._table = config.table
         self._enabled = config.iptables
+        self._families = (ruleset.IPV4, ruleset.IPV6) if config.ip6tables else (ruleset.IPV4,)
         self._loopback = not config.userland_proxy
         self._owner = owner
         self._lock = Lock()
@@ -42,7 +47,7 @@ class Firewall:
         self._netfilter: Socket | None = None
         self._generation = -1
         self._bridges: tuple[ruleset.BridgeRules, ...] = ()
-        self._ports: dict[tuple[str, str, int], ruleset.PortRule] = {}
+        self._ports: _Ports = {}
         self._places: tuple[foreign.Place, ...] = ()
         self._warnings: tuple[str, ...] = ()
         self._notes: tuple[str, ...] = ()
@@ -69,9 +74,7 @@ class Firewall:
         if "filter" in foreign.legacy_tables():
             self._notes = (LEGACY_NOTE,)
         wanted = ruleset.owner_chain(self._owner)
-        owners = [entry["chain"]["name"] for entry in self._nft.list_json("list chains ip")
-                  if "chain" in entry and entry["chain"]["table"] == self._table
-                  and entry["chain"]["name"].startswith("owner-")]
+        owners = [name for name in self._chains(ruleset.IPV4) if name.startswith("owner-")]
         if owners and wanted not in owners:
             listed = self._nft.list_json(f"list set ip {self._table} bridges")
             used = [name for entry in listed for name in entry.get("set", {}).get("elem", ()) if is_used(name)]
@@ -79,6 +82,8 @@ class Firewall:
                 self.close()
                 raise Conflict(f"the firewall table {self._table} belongs to another wherryd whose containers run on "
                                f"{', '.join(used)}", hint="stop them, or give this wherryd its own --bridge and table name")
+        if ruleset.IPV6 not in self._families and self._chains(ruleset.IPV6):  # from when IPv6 was filtered
+            self._nft.apply(ruleset.delete_text(ruleset.IPV6, self._table))
 
     def close(self) -> None:
         """Lets go of nft; the rules stay."""
@@ -95,22 +100,22 @@ class Firewall:
             if not self._nft:
                 return
             for place in self._places:
-                self._delete_foreign(place, (rules.interface for rules in self._bridges))
-            self._nft.apply(f"table ip {self._table}\ndelete table ip {self._table}\n")
+                self._delete_foreign(place, _interfaces(self._bridges))
+            self._nft.apply("".join(ruleset.delete_text(family, self._table) for family in self._families))
             self._bridges, self._ports = (), {}
 
     def warnings(self) -> tuple[str, ...]:
         """What the machine's owner should know."""
         with self._lock:
-            places = tuple(f"accepting rules for {', '.join(rules.interface for rules in self._bridges)} are kept in the chain "
+            places = tuple(f"accepting rules for {', '.join(_interfaces(self._bridges))} are kept in the chain "
                            f"{place}, which drops what it does not know" for place in self._places if self._bridges)
             return self._notes + self._warnings + places
 
     def set(self, bridges: Iterable[ruleset.BridgeRules], ports: Iterable[ruleset.PortRule] | None = None) -> None:
         """Makes the rules say this; without `ports` those that are stay. Raises OSError; the kernel's rules stay as they were."""
         with self._lock:
-            new_bridges = tuple(bridges)
-            new_ports = self._ports if ports is None else {_key(port): port for port in ports}
+            new_bridges = tuple(rules for rules in bridges if ruleset.family_of(rules.subnet) in self._families)
+            new_ports = self._ports if ports is None else self._ours(ports)
             gone = {rules.interface for rules in self._bridges} - {rules.interface for rules in new_bridges}
             self._write(new_bridges, new_ports)
             self._bridges, self._ports = new_bridges, new_ports
@@ -122,7 +127,7 @@ class Firewall:
     def add_ports(self, ports: Iterable[ruleset.PortRule]) -> None:
         """Publishes ports. Raises OSError and changes nothing."""
         with self._lock:
-            new = {_key(port): port for port in ports}
+            new = self._ours(ports)
             wanted = {**self._ports, **new}
             self._change(ruleset.ports_text(self._table, "add", new.values()), wanted)
             udp = [port for port in new.values() if port.protocol == "udp"]
@@ -150,7 +155,16 @@ class Firewall:
 
     # --- under the lock ---
 
-    def _change(self, text: str, wanted: dict[tuple[str, str, int], ruleset.PortRule]) -> None:
+    def _chains(self, family: ruleset.Family) -> list[str]:
+        """The names of the chains in our table of an IP version."""
+        assert self._nft
+        return [entry["chain"]["name"] for entry in self._nft.list_json(f"list chains {family.name}")
+                if "chain" in entry and entry["chain"]["table"] == self._table]
+
+    def _ours(self, ports: Iterable[ruleset.PortRule]) -> _Ports:
+        return {_key(port): port for port in ports if ruleset.family_of(port.address) in self._families}
+
+    def _change(self, text: str, wanted: _Ports) -> None:
         if self._nft and text:
             if self._was_changed():
                 self._write(self._bridges, wanted)
@@ -159,16 +173,16 @@ class Firewall:
             self._remember()
         self._ports = wanted
 
-    def _write(
-        self, bridges: tuple[ruleset.BridgeRules, ...], ports: dict[tuple[str, str, int], ruleset.PortRule]
-    ) -> None:
+    def _write(self, bridges: tuple[ruleset.BridgeRules, ...], ports: _Ports) -> None:
         if not self._nft:
             return
-        self._nft.apply(ruleset.table_text(self._table, self._owner, bridges, ports.values(), loopback=self._loopback))
-        found = foreign.find(self._nft.list_json("list chains"), self._table)
+        self._nft.apply("".join(
+            ruleset.table_text(family, self._table, self._owner, bridges, ports.values(), loopback=self._loopback)
+            for family in self._families))
+        found = foreign.find(self._nft.list_json("list chains"), self._table, tuple(family.name for family in self._families))
         self._places = found.places
-        self._warnings = tuple(foreign.advice(manager, rules.interface) for manager in found.managers for rules in bridges)
-        interfaces = tuple(rules.interface for rules in bridges)
+        interfaces = _interfaces(bridges)
+        self._warnings = tuple(foreign.advice(manager, name) for manager in found.managers for name in interfaces)
         for place in found.places:
             there = foreign.ours(self._nft.list_json(f"list chain {place}"), interfaces)
             missing = tuple(name for name in interfaces if not {("iifname", name), ("oifname", name)} <= there.keys())
@@ -203,5 +217,9 @@ class Firewall:
                 self._netfilter, lambda flow: flow.protocol == _UDP and any(belongs(flow, port) for port in ports))
 
 
-def _key(port: ruleset.PortRule) -> tuple[str, str, int]:
-    return port.host_ip, port.protocol, port.host_port
+def _key(port: ruleset.PortRule) -> _Key:
+    return ruleset.family_of(port.address).name, port.host_ip, port.protocol, port.host_port
+
+
+def _interfaces(bridges: Iterable[ruleset.BridgeRules]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rules.interface for rules in bridges))

@@ -14,8 +14,6 @@ from wherry.record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FORWARDS_IPV4 = ("ip", "inet")
-
 
 class Place(Record):
     """The chain into which accepting rules go."""
@@ -36,8 +34,8 @@ class Foreign(Record):
     """ufw, firewalld: they rewrite their chains, so their owner is told what to do instead."""
 
 
-def find(chains: Iterable[dict[str, Any]], own_table: str) -> Foreign:
-    """What `nft -j list chains` says about dropping forward chains. Pure."""
+def find(chains: Iterable[dict[str, Any]], own_table: str, families: tuple[str, ...]) -> Foreign:
+    """What `nft -j list chains` says about chains that drop what is forwarded of these families (ip, ip6). Pure."""
     listed = [entry["chain"] for entry in chains if "chain" in entry]
     names = {(chain["family"], chain["table"], chain["name"]) for chain in listed}
     managers = []
@@ -48,7 +46,7 @@ def find(chains: Iterable[dict[str, Any]], own_table: str) -> Foreign:
     places = []
     for chain in listed:
         dropping = chain.get("hook") == "forward" and chain.get("policy") == "drop"
-        if not dropping or chain["family"] not in _FORWARDS_IPV4 or chain["table"] == own_table:
+        if not dropping or chain["family"] not in (*families, "inet") or chain["table"] == own_table:
             continue
         has_user_chain = (chain["family"], chain["table"], "DOCKER-USER") in names
         if managers and not has_user_chain:

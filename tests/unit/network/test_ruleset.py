@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.network import foreign, ruleset
+from wherry.network import foreign, published, ruleset
 from wherry.network.foreign import Place
+from wherry.network.model import Endpoint, PublishedPort
 from wherry.network.ruleset import BridgeRules, PortRule
 
 WEB = PortRule(host_ip="", protocol="tcp", host_port=8080, address="172.17.0.2", container_port=80)
@@ -13,7 +14,7 @@ AT = PortRule(host_ip="10.0.0.1", protocol="udp", host_port=53, address="172.17.
 
 
 def lines(*bridges: BridgeRules, loopback: bool = False) -> list[str]:
-    return [line.strip() for line in ruleset.table_text("wherry", "/data", bridges, (WEB, AT), loopback=loopback).splitlines()]
+    return [line.strip() for line in ruleset.table_text(ruleset.IPV4, "wherry", "/data", bridges, (WEB, AT), loopback=loopback).splitlines()]
 
 
 def test_the_table_is_replaced_as_a_whole() -> None:
@@ -44,6 +45,52 @@ def test_masquerading() -> None:
     assert not any("saddr 172.17" in line for line in lines(rules.replace(internal=True)))
 
 
+def test_the_other_ip_version_has_a_table_of_its_own() -> None:
+    bridges = (BridgeRules(interface="a0", subnet="10.0.0.0/16"), BridgeRules(interface="a0", subnet="fd00::/64"))
+    six = PortRule(host_ip="", protocol="tcp", host_port=8080, address="fd00::2", container_port=80)
+    at = six.replace(host_ip="fd01::1", protocol="udp")
+    text = ruleset.table_text(ruleset.IPV6, "wherry", "/data", bridges, (WEB, AT, six, at), loopback=True)
+    for line in ("table ip6 wherry {", "type inet_proto . inet_service : ipv6_addr . inet_service; elements = { tcp . 8080 : fd00::2 . 80 }",
+                 "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; elements = { fd01::1 . udp . 8080 : fd00::2 . 80 }",
+                 "dnat ip6 to meta l4proto . th dport map @published\n", 'ip6 saddr fd00::/64 oifname != "a0" masquerade',
+                 "ip6 daddr != ::1 fib daddr type local jump ports"):
+        assert line in text
+    assert not any(word in text for word in ("10.0.0.", "172.17.", "127.0.0.", " ip "))
+    assert "fd00" not in ruleset.table_text(ruleset.IPV4, "wherry", "/data", bridges, (WEB, six))
+    assert ruleset.ports_text("wherry", "add", (six, at)).splitlines() == [
+        "add element ip6 wherry published { tcp . 8080 : fd00::2 . 80 }",
+        "add element ip6 wherry published-at { fd01::1 . udp . 8080 : fd00::2 . 80 }"]
+
+
+def test_dropping_chains_of_ipv6_stand_in_the_way_only_where_it_is_filtered() -> None:
+    there = chain("filter", "FORWARD", family="ip6", hook="forward", policy="drop")
+    assert foreign.find([there], "wherry", ("ip",)).places == ()
+    assert foreign.find([there], "wherry", ("ip", "ip6")).places == (Place(family="ip6", table="filter", chain="FORWARD"),)
+
+
+@pytest.mark.parametrize(("host_ip", "loopback", "expected"), [
+    ("0.0.0.0", False, PortRule(host_ip="", protocol="tcp", host_port=1, address="10.0.0.2", container_port=80)),
+    ("::", False, PortRule(host_ip="", protocol="tcp", host_port=1, address="fd00::2", container_port=80)),
+    ("fd01::1", False, PortRule(host_ip="fd01::1", protocol="tcp", host_port=1, address="fd00::2", container_port=80)),
+    ("::1", True, None), ("127.0.0.1", False, None),
+    ("127.0.0.1", True, PortRule(host_ip="127.0.0.1", protocol="tcp", host_port=1, address="10.0.0.2", container_port=80)),
+])
+def test_where_a_port_leads(host_ip: str, loopback: bool, expected: PortRule | None) -> None:
+    endpoint = Endpoint(id="e", network_id="n", network_name="n", container_id="c", container_name="c", ipv4_address="10.0.0.2",
+                        ipv6_address="fd00::2")
+    port = PublishedPort(container_port=80, protocol="tcp", host_ip=host_ip, host_port=1)
+    assert published.nat_rule(endpoint, port, loopback=loopback) == expected
+    assert published.proxy_entry(endpoint, port, serve=True).address == ("fd00::2" if ":" in host_ip else "10.0.0.2")
+
+
+@pytest.mark.parametrize(("ipv4", "ipv6", "host_ip", "to"), [("10.0.0.2", "", "::", "10.0.0.2"), ("", "fd00::2", "0.0.0.0", "fd00::2")])
+def test_from_one_ip_version_to_the_other_the_proxy_leads(ipv4: str, ipv6: str, host_ip: str, to: str) -> None:
+    endpoint = Endpoint(id="e", network_id="n", network_name="n", container_id="c", container_name="c", ipv4_address=ipv4, ipv6_address=ipv6)
+    port = PublishedPort(container_port=80, protocol="tcp", host_ip=host_ip, host_port=1)
+    assert published.nat_rule(endpoint, port, loopback=True) is None
+    assert published.proxy_entry(endpoint, port, serve=True).address == to
+
+
 def test_forwarding() -> None:
     open_bridge = BridgeRules(interface="a0", subnet="10.0.0.0/16")
     closed = BridgeRules(interface="b0", subnet="10.1.0.0/16", icc=False, internal=True)
@@ -70,7 +117,7 @@ def test_owner_cannot_break_out_of_its_comment() -> None:
 
 
 def chain(table: str, name: str, **fields: str) -> dict[str, object]:
-    return {"chain": {"family": "ip", "table": table, "name": name, **fields}}
+    return {"chain": {"family": "ip", "table": table, "name": name} | fields}
 
 
 FORWARD = chain("filter", "FORWARD", hook="forward", policy="drop")
@@ -90,7 +137,7 @@ FORWARD = chain("filter", "FORWARD", hook="forward", policy="drop")
 def test_dropping_chains_of_others(
     chains: list[dict[str, object]], places: tuple[Place, ...], managers: tuple[str, ...]
 ) -> None:
-    found = foreign.find(chains, "wherry")
+    found = foreign.find(chains, "wherry", ("ip",))
     assert (found.places, found.managers) == (places, managers)
 
 
