@@ -56,7 +56,7 @@ class World:
         self.run = api.daemon.folder / "exec"
         # What is given back after an answer has gone by then.
         self.before = until(lambda: (seen if not ((seen := self.seen())["run folders"] or seen["processes"] or seen["containers"]
-                                                  or "veth" in str(seen["links"])) else None))
+                                                  or seen["mounts"] or "veth" in str(seen["links"])) else None))
 
     def seen(self) -> dict[str, object]:
         """What must be the same again when everything that is listed is removed."""
