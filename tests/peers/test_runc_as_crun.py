@@ -31,7 +31,7 @@ def prepare(bundle: Path, *args: str, annotations: dict[str, str] | None = None,
 def test_what_hooks_say_is_kept(bundle: Path, runtime: str) -> None:
     needs(*{runtime} - {WHERRY})
     out, errors = bundle / "hooks-out", bundle / "hooks-errors"
-    said = {"path": "/bin/sh", "args": ["sh", "-c", "echo said; echo complained >&2"]}
+    said = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; echo said; echo complained >&2"]}
     kinds = ("prestart", "createContainer", "startContainer", "poststart")
     prepare(bundle, "true", annotations={"hooks.stdout": str(out), "hooks.stderr": str(errors)}, hooks={kind: [said] for kind in kinds})
     try:
@@ -140,6 +140,47 @@ def test_a_manager_s_socket_without_a_path(bundle: Path) -> None:
     done = subprocess.run([WHERRY, "--root", f"/run/as-crun-{os.getpid()}", "run", "x"], cwd=bundle, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "NOTIFY_SOCKET": "@abstract"})
     assert (done.returncode, done.stdout, done.stderr) == (0, "/run/notify/notify\ns\n", "")
+
+
+@CRUN
+@pytest.mark.parametrize("first", [0, 100000])
+def test_devices_that_the_host_has_not_in_a_user_namespace(bundle: Path, runtime: str, first: int) -> None:
+    needs(*{runtime} - {WHERRY})
+    devices = [{"path": "/dev/made", "type": "c", "major": 1, "minor": 5, "uid": 10, "gid": 11, "fileMode": 0o644},
+               {"path": "/dev/pipe", "type": "p", "uid": 0, "gid": 0, "fileMode": 0o600}]
+    maps = [{"containerID": 0, "hostID": first, "size": 65536}]
+    prepare(bundle, "sh", "-c", "ls -ln /dev/made /dev/pipe; busybox head -c 2 /dev/made | busybox od -An -c",
+            linux={"devices": devices, "uidMappings": maps, "gidMappings": maps})
+    document = json.loads((bundle / "config.json").read_text())
+    document["linux"]["namespaces"].append({"type": "user"})
+    (bundle / "config.json").write_text(json.dumps(document))
+    subprocess.run(["chown", "-R", "--no-dereference", f"{first}:{first}", bundle / "rootfs"], check=True)
+    try:
+        code, text = call(runtime, bundle, "run", "x")
+    finally:
+        subprocess.run(["chown", "-R", "--no-dereference", "0:0", bundle / "rootfs"], check=True)
+    words = text.split()
+    assert (code, words[:6], words[-2:]) == (0, ["crw-r--r--", "1", "10", "11", "1,", "5"], ["\\0", "\\0"])
+    assert "prw-------" in words
+
+
+@CRUN
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_the_log_may_be_a_file_by_that_word(bundle: Path, runtime: str, form: str) -> None:
+    needs(*{runtime} - {WHERRY})
+    log = bundle / "said"
+    assert call(runtime, bundle, f"--log=file:{log}", f"--log-format={form}", "state", "nobody")[0] == 1
+    assert log.read_text().startswith("{") == (form == "json")
+    log.unlink()
+    assert call(runtime, bundle, f"--log=nosuch:{log}", "list")[0] == 1
+
+
+@CRUN
+def test_the_version_says_what_there_is(bundle: Path, runtime: str) -> None:
+    needs(*{runtime} - {WHERRY})
+    lines = call(runtime, bundle, "--version")[1].splitlines()
+    (found,) = (line for line in lines if line.startswith("+"))
+    assert {"+SYSTEMD", "+SELINUX", "+APPARMOR", "+CAP", "+SECCOMP", "+EBPF"} <= set(found.split())
 
 
 @CRUN

@@ -33,13 +33,14 @@ _ALLOWED: tuple[tuple[str, int | None, int | None, str], ...] = (
 
 
 class Node(Record):
-    """A device node to make. `mode` has the kind of file in it."""
+    """A device node to make. `mode` has the kind of file in it. `source_fd` ≥ 0: a detached mount of one that is to be bound."""
 
     path: str
     mode: int
     number: int
     uid: int = 0
     gid: int = 0
+    source_fd: int = -1
 
     def describe(self) -> str:
         """The step for people."""
@@ -128,7 +129,7 @@ def _bind_node(folder: int, name: str, node: Node) -> None:
         pass
     target = path.openat2(folder, name, os.O_PATH | os.O_NOFOLLOW)
     try:
-        tree = mount.open_tree(node.path, recursive=False)
+        tree = os.dup(node.source_fd) if node.source_fd >= 0 else mount.open_tree(node.path, recursive=False)
         try:
             mount.move_mount(tree, target)
         finally:

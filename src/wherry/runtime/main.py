@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     log = Log()
     try:
         values, rest = parse(GLOBAL_FLAGS, argv)
-        path = "" if values["log"] == "/dev/stderr" else values["log"]
+        path = "" if values["log"] == "/dev/stderr" else values["log"].removeprefix("file:")  # crun's word for a path
         if values["log-format"] not in ("text", "json", ""):
             raise WherryError(f"invalid log-format: {values['log-format']}")
         opened = Log(path=path, format=values["log-format"] or "text", debug=values["debug"])
@@ -166,6 +166,7 @@ def _version() -> int:
     from wherry.oci import RUNTIME_VERSION
 
     print(f"wherry-runc version {__version__}\ncommit: v{__version__}\nspec: {RUNTIME_VERSION}\npython: {sys.version.split()[0]}")
+    print("+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF")  # as crun says what it was built with
     return 0
 
 

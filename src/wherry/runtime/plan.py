@@ -133,10 +133,13 @@ def plan_init(
         from wherry.runtime.idmap import open_sources
 
         mounts = open_sources(mounts, config, fds)
+    devices = plan_devices(config)
     in_user_namespace = config.linux.namespace("user") is not None
     if in_user_namespace:
+        from wherry.runtime.hostnodes import make_nodes
         from wherry.runtime.idmap import open_plain_sources
 
+        devices = make_nodes(devices, config, fds)
         mounts = open_plain_sources(mounts, fds)
     shows_cgroups = any(step.kind == "cgroup" for step in mounts)
     program = plan_program(request, config.process, found.seccomp).replace(scheduling=plan_scheduling(config))
@@ -153,7 +156,7 @@ def plan_init(
             propagation=plan_root_propagation(config.linux.rootfs_propagation),
             explicit_propagation=bool(config.linux.rootfs_propagation),
             mounts=mounts,
-            devices=plan_devices(config),
+            devices=devices,
             masked=config.linux.masked_paths,
             read_only=config.linux.readonly_paths,
             cgroups=plan_cgroup_mounts(layout, group.paths(), cgroup_namespace) if shows_cgroups else None,

@@ -57,4 +57,5 @@ def document() -> dict[str, Any]:
             "netDevices": {"enabled": True},
         },
         "annotations": {"org.wherry.version": __version__},
+        "potentiallyUnsafeConfigAnnotations": ["run.oci."],
     }
