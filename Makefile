@@ -28,4 +28,4 @@ test: ## everything
 bench: ## side by side with the real boxes, interleaved; about half an hour (root)
 	WHERRYD="$(CURDIR)/$(bin)/wherryd --data-root {root} --exec-root {run} -H unix://{sock}" \
 	WHERRY="$(CURDIR)/$(bin)/wherry -H unix://{sock}" WHERRY_RUNC=$(CURDIR)/$(bin)/wherry-runc \
-	WHERRY_PROXY=$(CURDIR)/$(bin)/wherry-proxy bench/compare -a docker
+	WHERRY_PROXY=$(CURDIR)/$(bin)/wherry-proxy WHERRY_CONTAINERD={run}/containerd.sock $(bin)/python bench/compare -a docker
