@@ -150,5 +150,7 @@ def _net_devices(config: Config) -> None:
 
 
 def _unsupported(config: Config) -> None:
+    if "linux.intelRdt" in config.linux.unsupported:  # in runc's words for a machine without it
+        raise Unsupported("intelRdt is specified in config, but Intel RDT is not supported or enabled")
     for name in config.linux.unsupported:
         raise Unsupported(f"{name} is not supported")

@@ -45,7 +45,7 @@ def test_the_examples_are_accepted() -> None:
     ({"linux__namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "user"}],
       "linux__uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}, "no gid mappings found"),
     ({"hooks": {"poststart": [{"path": "x"}]}}, "must be absolute"),
-    ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt is not supported"),
+    ({"linux__intelRdt": {"closID": "x"}}, "intelRdt is specified in config, but Intel RDT is not supported or enabled"),
     ({"linux__timeOffsets": {"monotonic": {"secs": 1}}}, "time namespace isn't enabled"),
     ({"linux__namespaces": [{"type": "mount"}, {"type": "time", "path": "/x"}], "linux__timeOffsets": {"boottime": {"secs": 1}}, "hostname": ""}, "only provide one"),
     ({"linux__namespaces": [{"type": "mount"}, {"type": "time"}], "linux__timeOffsets": {"realtime": {"secs": 1}}, "hostname": ""}, 'no clock "realtime"'),
