@@ -92,6 +92,22 @@ def test_without_a_pid_namespace_a_kill_is_for_everybody(bundle: Path) -> None:
         assert call(WHERRY, bundle, "delete", "--force", "x")[0] == 0
 
 
+@pytest.mark.skipif(not Path("/sys/fs/cgroup/freezer").exists(), reason="frozen processes of cgroup v2 die")
+def test_an_init_that_somebody_froze_elsewhere_is_removed_by_force(bundle: Path) -> None:
+    """Runc gives up, and crun leaves the process."""
+    sleeping(WHERRY, bundle)
+    elsewhere = Path("/sys/fs/cgroup/freezer/wherry-elsewhere")
+    elsewhere.mkdir()
+    try:
+        (elsewhere / "cgroup.procs").write_text((bundle / "pid").read_text())
+        (elsewhere / "freezer.state").write_text("FROZEN")
+        assert call(WHERRY, bundle, "delete", "--force", "x") == (0, "")
+    finally:
+        (elsewhere / "freezer.state").write_text("THAWED")
+        call(WHERRY, bundle, "delete", "--force", "x")
+        elsewhere.rmdir()
+
+
 @pytest.mark.parametrize("words", [("kill", "x", "KILL"), ("kill", "--all", "x", "KILL"), ("delete", "x")])
 def test_those_that_outlive_the_init_are_reached(bundle: Path, words: tuple[str, ...]) -> None:
     """As runc 1.2 does; 1.1 says that the container does not run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry import trace
 from wherry.errors import Conflict
 from wherry.linux import cgroup, process
 from wherry.runtime import state
@@ -68,7 +69,17 @@ def end(saved: state.Saved, group: Manager) -> None:
         group.kill(9)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
+        if not poll.poll(200):
+            _fetch(saved, group)
         if not poll.poll(10_000):
             raise Conflict(f"cannot delete container {saved.id}: container init still running")
     finally:
         os.close(pidfd)
+
+
+def _fetch(saved: state.Saved, group: Manager) -> None:
+    """Takes the init home into the container's cgroup: it does not die where somebody has moved and frozen it (v1)."""
+    try:
+        group.join(saved.pid)
+    except OSError as error:
+        trace.step("init not fetched", f"{saved.pid}: {error.strerror}")
