@@ -20,6 +20,7 @@ from wherryd_box import wherryd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.root, pytest.mark.net, pytest.mark.peer,
               pytest.mark.skipif(not shutil.which("dockerd"), reason="dockerd is not installed")]
@@ -227,6 +228,31 @@ def test_a_pool_of_ipv6_on_a_network_without(both: Both) -> None:
     same_json(both, shown_network, "network", "inspect", "-f", "{{json .}}", "without")
     found = same_json(both, places, "inspect", "-f", "{{json .NetworkSettings.Networks}}", "one")["without"]
     assert (found["IPAMConfig"], found["GlobalIPv6Address"]) == ({"IPv6Address": "fd00:x:8::f00d"}, "")
+
+
+def test_a_subnet_with_bits_of_hosts(both: Both) -> None:
+    """Docker before 25 passes over them, and clients of that time send them; newer ones are told."""
+    for client in both:
+        assert client("network", "create", "--ipv6", "--subnet", "fd00:{x}:8::1/64", "loose") == "<id>"
+        client.sleeping("one", "--network", "loose")
+    found = same_json(both, places, "inspect", "-f", "{{json .NetworkSettings.Networks}}", "one")["loose"]
+    assert (found["GlobalIPv6Address"], found["GlobalIPv6PrefixLen"]) == ("fd00:x:8::2", 64)
+
+
+@pytest.mark.parametrize(("text", "kept"), [("nameserver 127.0.0.1\n", "nameserver 2001:4860:4860::8888"),
+                                            ("nameserver 10.1.1.1\nnameserver fd00::53\nnameserver ::1\n", "nameserver fd00::53")])
+def test_servers_of_names(both: Both, tmp_path: Path, text: str, kept: str) -> None:
+    """Where a container has IPv6, servers that are reached by it are kept, and the public ones are of both kinds."""
+    place = tmp_path / "resolv.conf"
+    place.write_text(text)
+    subprocess.run(["mount", "--bind", str(place), "/etc/resolv.conf"], check=True)  # over the world's own
+    try:
+        script = ("busybox", "sh", "-c", "grep nameserver /etc/resolv.conf")
+        assert kept in same(both, "run", "--rm", *script).splitlines()
+        # 20.10 names servers of IPv6 beside its own, which does not ask them; ours does, as Docker 25 and newer.
+        assert both[1]("run", "--rm", "--network", "six", *script) == "nameserver 127.0.0.11"
+    finally:
+        subprocess.run(["umount", "/etc/resolv.conf"], check=True)
 
 
 def test_links_on_the_default_bridge(both: Both) -> None:

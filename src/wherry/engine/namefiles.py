@@ -59,8 +59,9 @@ class NameFiles:
         if is_host and not (dns or search or settings):
             return text
         embedded = any(self._connections.has_dns(network_id) for network_id in connected.endpoints)
-        return files.resolv_conf(files.parse_resolv_conf(text), embedded=embedded, is_host=is_host, dns=dns, search=search,
-                                 options=settings)
+        has_ipv6 = any(one.ipv6_address for one in connected.endpoints.values())
+        return files.resolv_conf(files.parse_resolv_conf(text), embedded=embedded, is_host=is_host, has_ipv6=has_ipv6, dns=dns,
+                                 search=search, options=settings)
 
     def _gateway(self, connected: Connected) -> str:
         """What `host-gateway` stands for: the daemon's option, else the default bridge's own address."""

@@ -15,6 +15,7 @@ RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 _RESOLVED_STUB = "127.0.0.53"
 PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
+_PUBLIC_IPV6_SERVERS = ("2001:4860:4860::8888", "2001:4860:4860::8844")
 """Used, as in Docker, when the host knows no server that a container could reach."""
 
 _HOSTS = """\
@@ -108,6 +109,7 @@ def resolv_conf(
     *,
     embedded: bool,
     is_host: bool = False,
+    has_ipv6: bool = False,
     dns: Iterable[str] = (),
     search: Iterable[str] = (),
     options: Iterable[str] = (),
@@ -115,10 +117,12 @@ def resolv_conf(
     """The text of /etc/resolv.conf.
 
     `embedded`: on a user-defined network, so the only server is 127.0.0.11. `is_host`: in the host's own network namespace, where
-    the host's servers are reached also on its loopback.
+    the host's servers are reached also on its loopback. `has_ipv6`: servers that are reached by IPv6 are kept.
     What is given replaces what the host says, each kind by itself; a search domain `.` means none.
     """
-    reachable = host.nameservers if is_host else tuple(one for one in host.nameservers if _is_reachable(one)) or PUBLIC_SERVERS
+    reachable = tuple(one for one in host.nameservers if is_host or _is_reachable(one, has_ipv6=has_ipv6))
+    if not reachable and not is_host:
+        reachable = PUBLIC_SERVERS + (_PUBLIC_IPV6_SERVERS if has_ipv6 else ())
     servers = tuple(dns) or reachable
     domains = tuple(search) or host.search
     domains = () if domains == (".",) else domains
@@ -145,6 +149,6 @@ def _extra_host(entry: str, host_gateway: str) -> str:
     return f"{address}\t{name}"
 
 
-def _is_reachable(server: str) -> bool:
-    """Whether a container's namespace reaches it: not the host's loopback, and no IPv6, which our networks do not have."""
-    return not server.startswith("127.") and ":" not in server
+def _is_reachable(server: str, *, has_ipv6: bool) -> bool:
+    """Whether a container's namespace reaches it: not the host's loopback, and by IPv6 only where the container has that."""
+    return (has_ipv6 and server != "::1") if ":" in server else not server.startswith("127.")

@@ -97,10 +97,13 @@ def _address_pool(pool: Pool, label: str, clock: Callable[[], float]) -> Address
 
 
 def _exact_subnet(text: str, what: str) -> Subnet:
+    address, _, length = text.partition("/")
     try:
+        if not length.isdecimal():
+            raise ValueError("no prefix length")
         subnet = ip_network(text, strict=False)
     except ValueError as error:
         raise InvalidArgument(f"invalid network config: invalid {what} {text}: invalid CIDR block notation") from error
-    if subnet.network_address != ip_address(text.split("/", maxsplit=1)[0]):
+    if subnet.network_address != ip_address(address):
         raise InvalidArgument(f"invalid network config: invalid {what} {text}: it should be {subnet}")
     return subnet

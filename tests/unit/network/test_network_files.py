@@ -44,6 +44,9 @@ def test_reading_resolv_conf() -> None:
 def test_default_bridge_gets_servers_it_can_reach() -> None:
     assert files.resolv_conf(HOST, embedded=False) == "nameserver 192.0.2.1\nsearch example.org\noptions edns0\n"
     assert files.resolv_conf(ResolvConf(nameservers=("127.0.0.1",)), embedded=False) == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+    both = ResolvConf(nameservers=("::1", "fd00::53", "192.0.2.1"))
+    assert files.resolv_conf(both, embedded=False) == "nameserver 192.0.2.1\n"
+    assert files.resolv_conf(both, embedded=False, has_ipv6=True) == "nameserver fd00::53\nnameserver 192.0.2.1\n"
 
 
 def test_what_is_given_replaces_what_the_host_says() -> None:

@@ -57,6 +57,8 @@ def test_gateway_is_the_first_free_address_of_the_range() -> None:
     (NetworkSpec(name="n", ipam_driver="dhcp"), Unsupported, "dhcp"),
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.1/24"),)), InvalidArgument, r"it should be 10\.0\.0\.0/24"),
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/99"),)), InvalidArgument, "invalid CIDR block notation"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.5"),)), InvalidArgument, "invalid CIDR block notation"),
+    (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/255.0.0.0"),)), InvalidArgument, "invalid CIDR block notation"),
     (NetworkSpec(name="n", pools=(Pool(subnet="fd00::1/64"),)), InvalidArgument, "it should be fd00::/64"),
     (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64"), Pool(subnet="fd01::/64"))), Forbidden, "doesn't support multiple subnets"),
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/24"), Pool(subnet="10.0.1.0/24"))), Forbidden, "doesn't support multiple subnets"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -58,10 +59,11 @@ class CreateRequest(Model, frozen=True):
     options: StringMap = None
     labels: StringMap = None
 
-    def spec(self) -> NetworkSpec:
-        """As the network room takes it."""
+    def spec(self, version: Version) -> NetworkSpec:
+        """As the network room takes it. Before 1.44 bits of a subnet that stand for hosts were passed over."""
         ipam = self.ipam or IPAM()
-        pools = tuple(Pool(subnet=one.subnet, ip_range=one.ip_range, gateway=one.gateway,
+        subnet = _without_host_bits if version < (1, 44) else str
+        pools = tuple(Pool(subnet=subnet(one.subnet), ip_range=one.ip_range, gateway=one.gateway,
                            aux_addresses=tuple((one.auxiliary_addresses or {}).items())) for one in ipam.config or ())
         return NetworkSpec(
             name=self.name, driver=self.driver or "bridge", scope=self.scope, internal=self.internal,
@@ -111,7 +113,7 @@ class Networks:
 
     async def create(self, request: Request) -> Answer:
         """Makes one."""
-        network = await self._engine.networks.create((await request.json(CreateRequest)).spec())
+        network = await self._engine.networks.create((await request.json(CreateRequest)).spec(request.version))
         return Response.json({"Id": network.id, "Warning": ""}, 201)
 
     async def remove(self, request: Request) -> Answer:
@@ -134,6 +136,14 @@ class Networks:
     async def prune(self, request: Request) -> Answer:
         """Removes those that no container is on."""
         return Response.json({"NetworksDeleted": await self._engine.networks.prune(request.query.filters()) or None})
+
+
+def _without_host_bits(subnet: str) -> str:
+    _, slash, length = subnet.partition("/")
+    try:
+        return f"{ip_network(subnet, strict=False).network_address}{slash}{length}"
+    except ValueError:
+        return subnet  # the network room says what is wrong
 
 
 def resource_for(shown: dict[str, Any], version: Version) -> dict[str, Any]:
