@@ -236,3 +236,17 @@ def test_what_could_not_be_made_ends_as_all_do(bundle: Path, runtime: str, kind:
         assert (told["id"], told["status"]) == ("x", "stopped")
     finally:
         written.unlink(missing_ok=True)
+
+
+@CRUN
+def test_its_flags_are_understood(bundle: Path, runtime: str) -> None:
+    needs(*{runtime} - {WHERRY})
+    for words in (("-?",), ("--usage",), ("run", "-?"), ("exec", "--usage"), ("-V",)):
+        assert call(runtime, bundle, *words)[0] == 0
+    made = bundle / "another.json"
+    assert call(runtime, bundle, "spec", "--rootless", "-f", made.name, "-b", str(bundle)) == (0, "")
+    assert {one["type"] for one in json.loads(made.read_text())["linux"]["namespaces"]} >= {"user", "pid", "mount"}
+    made.unlink()
+    configure(bundle, "true")
+    assert call(runtime, bundle, "create", "--no-subreaper", "x") == (0, "")
+    assert call(runtime, bundle, "delete", "x") == (0, "")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_HELP = ("help", "h", "?", "usage")  # the last two are crun's
+
+
 class UsageError(WherryError):
     """A command line that makes no sense; help is shown beside the message."""
 
@@ -65,7 +68,7 @@ def parse(flags: Sequence[Flag], words: Sequence[str], anywhere: bool = False) -
         if word == "--":
             break
         name, equals, value = word[2 if word.startswith("--") else 1 :].partition("=")
-        if name in ("help", "h") and name not in known:
+        if name in _HELP and name not in known:
             values["help"] = True
             continue
         flag = known.get(name)
@@ -83,7 +86,7 @@ def parse(flags: Sequence[Flag], words: Sequence[str], anywhere: bool = False) -
 
 
 def _is_one_of(word: str, known: Mapping[str, Flag]) -> bool:
-    return word == "--" or word.lstrip("-").partition("=")[0] in (*known, "help", "h")
+    return word == "--" or word.lstrip("-").partition("=")[0] in (*known, *_HELP)
 
 
 def _default(flag: Flag) -> Any:

@@ -34,7 +34,7 @@ GLOBAL_FLAGS = (
     Flag(names=("config",), kind="text", help="the bundle's configuration file", default="config.json"),
     Flag(names=("rootless",), kind="text", default="auto",
          help="whether a cgroup that may not be made is done without: true, false, or auto (not for root)"),
-    Flag(names=("version", "v"), kind="switch", help="print the version"),
+    Flag(names=("version", "v", "V"), kind="switch", help="print the version"),
 )
 
 

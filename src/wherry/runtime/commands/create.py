@@ -42,7 +42,8 @@ FLAGS = (
 
 COMMAND = Command(
     name="create", usage="create a container", arguments="<container-id>",
-    flags=(*FLAGS, Flag(names=("explain",), kind="switch", help="print what would be done, step by step, and change nothing")),
+    flags=(*FLAGS, Flag(names=("explain",), kind="switch", help="print what would be done, step by step, and change nothing"),
+           Flag(names=("no-subreaper",), kind="switch", help="as it is anyway: only run adopts orphans")),
     description="Creates a container from the bundle's config.json. Its program is executed by wherry-runc start.\n"
                 "The id must be unique on this host.")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="spec", usage="write a config.json to begin with", arguments="", minimum=0, maximum=0,
     flags=(Flag(names=("bundle", "b"), kind="text", help="the bundle's folder; the current one if not given"),
+           Flag(names=("file", "f"), kind="text", default="config.json", help="the file to write, in that folder"),
            Flag(names=("rootless",), kind="switch", help="for a user without root: a user namespace, no cgroups")),
     description="The file runs sh in ./rootfs:\n\n    mkdir rootfs && docker export $(docker create busybox) | tar -C rootfs -x\n"
                 "    wherry-runc spec && wherry-runc run mycontainer")
@@ -26,17 +27,17 @@ _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 
 def run(context: Context) -> int:
-    """Writes config.json, never over one that is there."""
-    folder = context.flags["bundle"] or "."
+    """Writes config.json or another file, never over one that is there."""
+    folder, name = context.flags["bundle"] or ".", context.flags["file"]
     if not os.path.isdir(folder):
         raise InvalidArgument(f"chdir {folder}: no such file or directory")
     document = example(cgroup.detect() == "v2")
     if context.flags["rootless"]:
         document = rootless(document)
     try:
-        fd = os.open(folder + "/config.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        fd = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
-        raise Conflict("File config.json exists. Remove it first") from None
+        raise Conflict(f"File {name} exists. Remove it first") from None
     try:
         os.write(fd, jsontext.dumps(document, indent=4).encode() + b"\n")
     finally:
