@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 from typing import TYPE_CHECKING, Any, Self
 
 from wherry import errors
-from wherry.proto import require
+from wherry.proto.channel import OPTIONS, quieten
 from wherry.proto.failure import from_status
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 AWAY_S = 10.0
 CALL_S = 60.0
 RETRY_S = 0.2
-# containerd's own bound for messages.
-MESSAGE_BYTES = 16 << 20
 # Those of its services that run containers: the module of their messages under `wherry.proto.services`, their names there.
 SERVICES = {"containers": "Containers", "tasks": "Tasks", "version": "Version"}
 
@@ -32,7 +29,7 @@ class Connection:
     """A channel. Use `open`."""
 
     def __init__(self, address: str, namespace: str) -> None:
-        _quieten()
+        quieten()
         import grpc.aio
 
         from wherry.proto.method import methods
@@ -41,10 +38,7 @@ class Connection:
         self._closed = False
         self._failure = grpc.aio.AioRpcError
         self._metadata = (("containerd-namespace", namespace),)
-        self._channel = grpc.aio.insecure_channel(f"unix://{address}", options=[(f"grpc.{name}", value) for name, value in (
-            ("max_receive_message_length", MESSAGE_BYTES), ("max_send_message_length", MESSAGE_BYTES),
-            ("default_authority", "localhost"), ("enable_http_proxy", 0), ("min_reconnect_backoff_ms", 100),
-            ("initial_reconnect_backoff_ms", 100), ("max_reconnect_backoff_ms", 1000))])
+        self._channel = grpc.aio.insecure_channel(f"unix://{address}", options=OPTIONS)
         self._calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         for module, service in SERVICES.items():
             messages = importlib.import_module(f"wherry.proto.services.{module}_pb2")
@@ -56,8 +50,7 @@ class Connection:
 
     @classmethod
     async def open(cls, address: str, namespace: str) -> tuple[Self, str]:
-        """Connects; with the version of the containerd that answers. Raises Unsupported without gRPC, Unavailable."""
-        require()
+        """Connects; with the version of the containerd that answers. Raises Unavailable."""
         connection = cls(address, namespace)
         try:
             answer = await connection.ask("version.Version")
@@ -105,10 +98,3 @@ class Connection:
         """Ends the channel and the calls on it. A second call does nothing."""
         self._closed = True
         await self._channel.close()
-
-
-def _quieten() -> None:
-    """What gRPC reads when it is imported, and never again; who runs the daemon may have set it otherwise."""
-    # Its handlers of fork(2) would only warn: whoever forks in this process executes another program at once.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")

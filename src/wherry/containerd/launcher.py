@@ -43,7 +43,7 @@ class Containerd(Launcher):
     async def open(cls, address: str, namespace: str, run_folder: str) -> Self:
         """Connects, and removes what is left there of containers that have no folder in `run_folder` any more (a reboot).
 
-        Raises Unsupported without gRPC, Unavailable when nobody answers.
+        Raises Unavailable when nobody answers.
         """
         connection, version = await Connection.open(address, namespace)
         found = cls(connection, version, Pump())

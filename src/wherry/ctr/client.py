@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 
 from wherry import errors
+from wherry.proto.channel import OPTIONS
 from wherry.proto.failure import from_status
 
 TYPE_CHECKING = False
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONNECT_S = 10.0
-# containerd's own bound for messages: listings of many snapshots or images are long.
-MESSAGE_BYTES = 16 << 20
 # Each service: the module of its messages under `wherry.proto.services`, its name there.
 SERVICES = {
     "containers": ("containers", "Containers"),
@@ -51,12 +50,7 @@ class Client:
         self.lease = ""
         self._deadline = time.monotonic() + timeout_s if timeout_s > 0 else None
         path = address.removeprefix("unix://")
-        self._channel = grpc.insecure_channel(
-            f"unix://{path}",
-            options=[(f"grpc.{name}", value) for name, value in (
-                ("max_receive_message_length", MESSAGE_BYTES), ("max_send_message_length", MESSAGE_BYTES),
-                ("default_authority", "localhost"), ("enable_http_proxy", 0), ("min_reconnect_backoff_ms", 100),
-                ("initial_reconnect_backoff_ms", 100), ("max_reconnect_backoff_ms", 1000))])
+        self._channel = grpc.insecure_channel(f"unix://{path}", options=OPTIONS)
         try:
             grpc.channel_ready_future(self._channel).result(timeout=connect_s if connect_s > 0 else CONNECT_S)
         except grpc.FutureTimeoutError:

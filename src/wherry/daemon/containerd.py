@@ -15,6 +15,7 @@ from wherry.daemon import listen
 from wherry.daemon.door import Door
 from wherry.engine.pool import Pool
 from wherry.proto import require
+from wherry.proto.channel import quieten
 from wherry.record import Record
 from wherry.shim.client import Zygote
 from wherry.store.root import DataRoot
@@ -89,7 +90,7 @@ class ContainerdApi:
     @classmethod
     async def open(cls, ground: Ground, address: str, path: str) -> Self:
         """Serves on a Unix socket at `path`, which becomes `address`. Raises Unsupported for a later database, OSError."""
-        _quieten_grpc()
+        quieten()
         from wherry.api.containerd.rooms import Rooms
         from wherry.api.containerd.server import Server
         from wherry.api.containerd.services import services
@@ -113,13 +114,6 @@ class ContainerdApi:
         await self._tasking.close()
         await self._rooms.collector.close()
         self._rooms.close()
-
-
-def _quieten_grpc() -> None:
-    """What gRPC reads when it is imported, and never again; who runs the daemon may have set it otherwise."""
-    # Its handlers of fork(2) would only warn: whoever forks in this process executes another program at once.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _ground(options: EngineOptions, pool: Pool, zygote: Zygote, pace: Pace, engine: Engine | None = None) -> Ground:
