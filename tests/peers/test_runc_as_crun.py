@@ -239,6 +239,14 @@ def test_what_could_not_be_made_ends_as_all_do(bundle: Path, runtime: str, kind:
 
 
 @CRUN
+def test_a_terminal_without_anybody_to_hold_it(bundle: Path, runtime: str) -> None:
+    needs(*{runtime} - {WHERRY})
+    configure(bundle, "true", terminal=True)
+    code, text = call(runtime, bundle, "run", "-d", "x")
+    assert (code, "use --console-socket" in text) == (1, True)
+
+
+@CRUN
 def test_its_flags_are_understood(bundle: Path, runtime: str) -> None:
     needs(*{runtime} - {WHERRY})
     for words in (("-?",), ("--usage",), ("run", "-?"), ("exec", "--usage"), ("-V",)):

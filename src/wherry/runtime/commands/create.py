@@ -106,7 +106,8 @@ def listen_fds() -> int:
 def check_terminal(terminal: bool, detached: bool, console_socket: str) -> None:
     """A terminal needs somebody to hold it: the console socket when we do not stay. Messages as runc's."""
     if detached and terminal and not console_socket:
-        raise InvalidArgument("cannot allocate tty if runc will detach without setting console socket")
+        reason = "cannot allocate tty if runc will detach without setting console socket"
+        raise InvalidArgument(f"{reason}: use --console-socket")  # the last words are crun's
     if (not detached or not terminal) and console_socket:
         raise InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
 
