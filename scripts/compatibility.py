@@ -161,7 +161,7 @@ def _daemon(known: dict[str, Any]) -> str:
 def _containerd(known: dict[str, Any]) -> str:
     facts, rows = known["containerd"], []
     nobody: Any = _Nobody()
-    done = {service.description.full_name: service.implementation for service in services(nobody, nobody)}
+    done = {service.description.full_name: service.implementation for service in services(nobody, nobody, nobody)}
     for name in facts["messages"]:
         described = importlib.import_module(f"wherry.proto.services.{name}_pb2").DESCRIPTOR.services_by_name
         for service in described.values():

@@ -101,7 +101,7 @@ class ContainerdApi:
             undo.callback(rooms.close)
             tasking = await Tasking.open(ground.run_folder, address, ground.zygote, rooms.exchange)
             undo.push_async_callback(tasking.close)
-            server = Server(services(rooms, tasking.tasks))
+            server = Server(services(rooms, tasking.tasks, tasking.sandboxes))
             await server.listen(path)
             undo.pop_all()
         rooms.collector.begin()

@@ -1,4 +1,4 @@
-"""The service Store of sandboxes: their records. Their lives (Controller) need a runtime with such a service: not there yet."""
+"""The service Store of sandboxes: their records. Their lives are the Controller's (sandboxing.py)."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from wherry.api.containerd.introspection import Introspection
 from wherry.api.containerd.leases import Leases
 from wherry.api.containerd.namespaces import Namespaces
 from wherry.api.containerd.sandboxes import SandboxStore
+from wherry.api.containerd.sandboxing import SandboxController
 from wherry.api.containerd.snapshots import Snapshots
 from wherry.api.containerd.streaming import Streaming
 from wherry.api.containerd.tasks import Tasks
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 
     from wherry.api.containerd.rooms import Rooms
     from wherry.tasks.manager import Tasks as Manager
+    from wherry.tasks.sandboxes import Sandboxes
 
 
-def services(rooms: Rooms, tasks: Manager) -> list[Service]:
+def services(rooms: Rooms, tasks: Manager, sandboxes: Sandboxes) -> list[Service]:
     """All of them."""
     offered = [
         _service(containers_pb2, "Containers", Containers(rooms.pool, rooms.containers, rooms.exchange, rooms.collector)),
@@ -57,6 +59,7 @@ def services(rooms: Rooms, tasks: Manager) -> list[Service]:
         _service(leases_pb2, "Leases", Leases(rooms.pool, rooms.leases, rooms.collector)),
         _service(namespaces_pb2, "Namespaces", Namespaces(rooms.pool, rooms.namespaces, rooms.exchange)),
         _service(sandbox_pb2, "Store", SandboxStore(rooms.pool, rooms.sandboxes)),
+        _service(sandbox_pb2, "Controller", SandboxController(rooms.pool, rooms.sandboxes, sandboxes, rooms.exchange)),
         _service(snapshots_pb2, "Snapshots", Snapshots(rooms.pool, rooms.snapshotters, rooms.exchange, rooms.collector)),
         _service(streaming_pb2, "Streaming", Streaming(rooms.streams)),
         _service(tasks_pb2, "Tasks", Tasks(rooms.pool, rooms.containers, tasks, rooms.docker)),

@@ -11,6 +11,7 @@ from wherry.proto.services.events_pb2 import Envelope
 from wherry.tasks.listener import Listener
 from wherry.tasks.manager import Tasks
 from wherry.tasks.runtimes import Runtimes
+from wherry.tasks.sandboxes import Sandboxes
 
 if TYPE_CHECKING:
     from wherry.api.containerd.exchange import Exchange
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 
 class Tasking:
-    """Use `open`. `tasks` are the tasks."""
+    """Use `open`. `tasks` are the tasks, `sandboxes` the sandboxes."""
 
     def __init__(self, run_folder: str, address: str, zygote: Zygote, exchange: Exchange) -> None:
         self._exchange = exchange
         events = f"{address}.ttrpc"
-        self.tasks = Tasks(f"{run_folder}/tasks", Runtimes(run_folder, zygote, address, events), self._forward)
+        runtimes = Runtimes(run_folder, zygote, address, events)
+        self.tasks = Tasks(f"{run_folder}/tasks", runtimes, self._forward)
+        self.sandboxes = Sandboxes(f"{run_folder}/sandboxes", runtimes)
         self._listener = Listener(events, self._forward)
 
     @classmethod
@@ -32,12 +35,14 @@ class Tasking:
         tasking = cls(run_folder, address, zygote, exchange)
         await tasking._listener.listen()
         await tasking.tasks.take_over()
+        await tasking.sandboxes.take_over()
         return tasking
 
     async def close(self) -> None:
         """Lets go of the shims."""
         await self._listener.close()
         await self.tasks.close()
+        self.sandboxes.close()
 
     def _forward(self, envelope: dict[str, Any]) -> None:
         """Publishes what a shim tells. Raises InvalidArgument for a topic that is none."""

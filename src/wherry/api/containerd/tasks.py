@@ -55,10 +55,10 @@ class Tasks:
         container = await self._container(call, request.container_id)
         if request.HasField("checkpoint"):
             raise Unsupported("restoring a container from a checkpoint is not supported: not implemented")
-        options = _any(request.options) or (container.options.as_dict() if container.options else None)
+        options = any_of(request.options) or (container.options.as_dict() if container.options else None)
         pid = await self._tasks.create(
             call.namespace, container.id, spec=container.spec.value if container.spec else b"",
-            runtime=request.runtime_path or container.runtime, mounts=[_mount(one) for one in request.rootfs], io=_io(request),
+            runtime=request.runtime_path or container.runtime, mounts=[mount_of(one) for one in request.rootfs], io=_io(request),
             options=options)
         return api.CreateTaskResponse(container_id=container.id, pid=pid)
 
@@ -106,7 +106,7 @@ class Tasks:
             raise InvalidArgument("exec id cannot be empty")
         task = await self._task(call, request.container_id)
         check_identifier(request.exec_id, f"invalid exec id {request.exec_id}")
-        await task.call("Exec", exec_id=request.exec_id, spec=_any(request.spec), **_io(request))
+        await task.call("Exec", exec_id=request.exec_id, spec=any_of(request.spec), **_io(request))
         return Empty()
 
     async def resize_pty(self, request: api.ResizePtyRequest, call: Call) -> Empty:
@@ -136,7 +136,7 @@ class Tasks:
         """Its processes."""
         found = await (await self._task(call, request.container_id)).call("Pids")
         return api.ListPidsResponse(processes=[
-            types.ProcessInfo(pid=one["pid"], info=_any_message(one["info"])) for one in found["processes"]])
+            types.ProcessInfo(pid=one["pid"], info=any_message(one["info"])) for one in found["processes"]])
 
     async def checkpoint(self, request: api.CheckpointTaskRequest, call: Call) -> api.CheckpointTaskResponse:
         """Is refused."""
@@ -146,7 +146,7 @@ class Tasks:
     async def update(self, request: api.UpdateTaskRequest, call: Call) -> Empty:
         """Changes its limits."""
         task = await self._task(call, request.container_id)
-        await task.call("Update", resources=_any(request.resources), annotations=dict(request.annotations))
+        await task.call("Update", resources=any_of(request.resources), annotations=dict(request.annotations))
         return Empty()
 
     async def metrics(self, request: api.MetricsRequest, call: Call) -> api.MetricsResponse:
@@ -159,13 +159,13 @@ class Tasks:
                 used = await task.call("Stats")
             except (NotFound, Unavailable):
                 continue  # it has ended
-            found.append(types_pb2.Metric(timestamp=timestamp(time.time_ns()), id=task.id, data=_any_message(used["stats"])))
+            found.append(types_pb2.Metric(timestamp=timestamp(time.time_ns()), id=task.id, data=any_message(used["stats"])))
         return api.MetricsResponse(metrics=found)
 
     async def wait(self, request: api.WaitRequest, call: Call) -> api.WaitResponse:
         """Answers when a process has ended."""
         ended = await (await self._task(call, request.container_id)).call("Wait", exec_id=request.exec_id)
-        return api.WaitResponse(exit_status=ended["exit_status"], exited_at=_moment(ended["exited_at"]))
+        return api.WaitResponse(exit_status=ended["exit_status"], exited_at=moment(ended["exited_at"]))
 
     # Below: what all of them need
 
@@ -197,18 +197,20 @@ async def _process(task: Task, exec_id: str) -> types.Process:
     return types.Process(
         id=exec_id or task.id, pid=state["pid"], status=types.Status.Name(state["status"]), stdin=state["stdin"],
         stdout=state["stdout"], stderr=state["stderr"], terminal=state["terminal"], exit_status=state["exit_status"],
-        exited_at=_moment(state["exited_at"]))
+        exited_at=moment(state["exited_at"]))
 
 
 def _ended(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {"pid": answer["pid"], "exit_status": answer["exit_status"], "exited_at": _moment(answer["exited_at"])}
+    return {"pid": answer["pid"], "exit_status": answer["exit_status"], "exited_at": moment(answer["exited_at"])}
 
 
-def _moment(stamp: Mapping[str, int] | None) -> Timestamp:
+def moment(stamp: Mapping[str, int] | None) -> Timestamp:
+    """A moment as a shim tells it, in a message; 0 where it tells none."""
     return Timestamp(**stamp) if stamp else timestamp(0)
 
 
-def _mount(one: types_pb2.Mount) -> dict[str, Any]:
+def mount_of(one: types_pb2.Mount) -> dict[str, Any]:
+    """A mount of a message, for a shim."""
     return {"type": one.type, "source": one.source, "target": one.target, "options": list(one.options)}
 
 
@@ -216,9 +218,11 @@ def _io(request: api.CreateTaskRequest | api.ExecProcessRequest) -> dict[str, An
     return {name: getattr(request, name) for name in ("stdin", "stdout", "stderr", "terminal")}
 
 
-def _any(message: AnyMessage) -> dict[str, Any] | None:
+def any_of(message: AnyMessage) -> dict[str, Any] | None:
+    """A packed value of a message, for a shim; None where there is none."""
     return {"type_url": message.type_url, "value": message.value} if message.type_url or message.value else None
 
 
-def _any_message(found: Mapping[str, Any] | None) -> AnyMessage | None:
+def any_message(found: Mapping[str, Any] | None) -> AnyMessage | None:
+    """A packed value of a shim's, in a message."""
     return AnyMessage(**found) if found else None

@@ -108,6 +108,39 @@ StatsResponse = Message("StatsResponse", Field(1, "stats", Any))
 ConnectResponse = Message("ConnectResponse", Field(1, "shim_pid", UINT), Field(2, "task_pid", UINT), Field(3, "version", STRING))
 ShutdownRequest = Message("ShutdownRequest", _ID, Field(2, "now", BOOL))
 
+# containerd.runtime.sandbox.v1
+_SANDBOX = Field(1, "sandbox_id", STRING)
+SandboxRequest = Message("SandboxRequest", _SANDBOX)  # all that most ask for
+CreateSandboxRequest = Message(
+    "CreateSandboxRequest",
+    _SANDBOX,
+    Field(2, "bundle_path", STRING),
+    Field(3, "rootfs", Mount, repeated=True),
+    Field(4, "options", Any),
+    Field(5, "netns_path", STRING),
+    Field(6, "annotations", MAP),
+)
+StartSandboxResponse = Message("StartSandboxResponse", Field(1, "pid", UINT), Field(2, "created_at", Timestamp))
+Platform = Message(
+    "containerd.types.Platform", Field(1, "os", STRING), Field(2, "architecture", STRING), Field(3, "variant", STRING)
+)
+PlatformResponse = Message("PlatformResponse", Field(1, "platform", Platform))
+StopSandboxRequest = Message("StopSandboxRequest", _SANDBOX, Field(2, "timeout_secs", UINT))
+WaitSandboxResponse = Message("WaitSandboxResponse", Field(1, "exit_status", UINT), Field(2, "exited_at", Timestamp))
+SandboxStatusRequest = Message("SandboxStatusRequest", _SANDBOX, Field(2, "verbose", BOOL))
+SandboxStatusResponse = Message(
+    "SandboxStatusResponse",
+    _SANDBOX,
+    Field(2, "pid", UINT),
+    Field(3, "state", STRING),
+    Field(4, "info", MAP),
+    Field(5, "created_at", Timestamp),
+    Field(6, "exited_at", Timestamp),
+    Field(7, "extra", Any),
+)
+Metric = Message("containerd.types.Metric", Field(1, "timestamp", Timestamp), Field(2, "id", STRING), Field(3, "data", Any))
+SandboxMetricsResponse = Message("SandboxMetricsResponse", Field(1, "metrics", Metric))
+
 # containerd.services.events.ttrpc.v1, containerd.events
 Envelope = Message(
     "containerd.services.events.ttrpc.v1.Envelope",

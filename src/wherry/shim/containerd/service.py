@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import AlreadyExists, InvalidArgument, NotFound, Unsupported
+from wherry.errors import AlreadyExists, InvalidArgument, NotFound, Unsupported, WherryError
 from wherry.shim.containerd import messages, metrics, settings
 from wherry.shim.containerd.protobuf import decode, encode
+from wherry.shim.containerd.sandbox import SandboxService
 from wherry.shim.containerd.streams import Streams
-from wherry.shim.containerd.tasks import Process, Task
+from wherry.shim.containerd.tasks import SIGKILL, Process, Task
 from wherry.shim.protocol import BUILTIN, StartFailed
 
 TYPE_CHECKING = False
@@ -31,11 +32,12 @@ _NOTHING: Final = b""
 
 
 class TaskService:
-    """The tasks of one shim. `leave` ends the process."""
+    """The tasks of one shim. `leave` ends the process. `sandbox` is what they are in, where the shim is asked for one."""
 
     def __init__(self, loop: Loop, namespace: str, publisher: Publisher, leave: Callable[[], None]) -> None:
         self._loop, self._namespace, self._publisher = loop, namespace, publisher
         self._leave = leave
+        self.sandbox = SandboxService(self._end_all, leave)
         self._tasks: dict[str, Task] = {}
         self._io: dict[str, dict[str, Any]] = {}  # by task: how the streams of its processes are made
         loop.on_child(self._child_ended)
@@ -61,7 +63,8 @@ class TaskService:
             "Connect": self._connect,
             "Shutdown": self._shutdown,
         }
-        return {(service, name): handler for service in SERVICES for name, handler in methods.items()}
+        tasks = {(service, name): handler for service in SERVICES for name, handler in methods.items()}
+        return {**tasks, **self.sandbox.handlers()}
 
     # Life
 
@@ -157,11 +160,19 @@ class TaskService:
 
     def _shutdown(self, call: Call) -> bytes | None:
         decode(messages.ShutdownRequest, call.payload)
-        if self._tasks:
-            return _NOTHING  # others of the group still live here
+        if self._tasks or self.sandbox.is_there:
+            return _NOTHING  # others of the group still live here, or are to
         call.reply(_NOTHING)
         self._leave()
         return None
+
+    def _end_all(self) -> None:
+        """The sandbox ends: so do all that run in it."""
+        for task in self._tasks.values():
+            try:
+                task.kill("", SIGKILL, everyone=True)
+            except (WherryError, OSError):
+                pass  # it has ended
 
     # What can be asked and changed
 
