@@ -69,7 +69,7 @@ def end(saved: state.Saved, group: Manager) -> None:
         group.kill(9)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        if not poll.poll(200):
+        if saved.cgroup_driver == "cgroupfs" and group.version == "v1" and not poll.poll(200):
             _fetch(saved, group)
         if not poll.poll(10_000):
             raise Conflict(f"cannot delete container {saved.id}: container init still running")

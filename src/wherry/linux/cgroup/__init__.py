@@ -80,7 +80,7 @@ class Manager(ABC):
         so takes no process, the newcomer goes to where that one is.
         """
 
-    def join_unified(self, pid: int, make: bool) -> None:
+    def join_unified(self, pid: int, make: bool) -> None:  # noqa: B027 (the others have no such place)
         """On a hybrid host: moves a process into this cgroup's place in the cgroup2 hierarchy, if it is there or `make` says so.
 
         It has no controllers, so nothing is lost where that may not be.
