@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,3 +127,48 @@ def test_none_where_none_is_wanted() -> None:
 
 def resident_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+VANISHING = """
+import sys, time, grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
+from wherry.proto.services import content_pb2, events_pb2, streaming_pb2
+channel = grpc.insecure_channel("unix:" + sys.argv[1])
+space = [("containerd-namespace", "n")]
+def endless(one):
+    yield one
+    time.sleep(600)
+init = streaming_pb2.StreamInit(id="s")
+opened = Any(type_url=init.DESCRIPTOR.full_name, value=init.SerializeToString())
+calls = [
+    channel.unary_stream("/containerd.services.events.v1.Events/Subscribe")(b"", metadata=space),
+    channel.stream_stream("/containerd.services.streaming.v1.Streaming/Stream", Any.SerializeToString)(endless(opened), metadata=space),
+    channel.stream_stream("/containerd.services.content.v1.Content/Write", content_pb2.WriteContentRequest.SerializeToString)(
+        endless(content_pb2.WriteContentRequest(action=1, ref="r", data=b"x")), metadata=space),
+]
+for call in calls[1:]:
+    next(call)
+print("here", flush=True)
+time.sleep(600)
+"""
+
+
+def test_clients_that_vanish_leave_nothing(alone: Ours) -> None:
+    assert alone.call("Version.Version")[0] == "OK"
+    before = len(os.listdir(f"/proc/{alone.process.pid}/fd"))
+    with contextlib.ExitStack() as leaving:
+        client = leaving.enter_context(subprocess.Popen([sys.executable, "-c", VANISHING, alone.socket], stdout=subprocess.PIPE))
+        leaving.callback(client.kill)
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"here\n"
+        assert len(os.listdir(f"/proc/{alone.process.pid}/fd")) > before
+    deadline = time.monotonic() + PATIENCE_S
+    while len(os.listdir(f"/proc/{alone.process.pid}/fd")) > before:
+        assert time.monotonic() < deadline, alone.log()
+        time.sleep(0.02)
+    # What they had is free: the stream's name, and the write, which goes on.
+    with subprocess.Popen([sys.executable, "-c", VANISHING, alone.socket], stdout=subprocess.PIPE) as again:
+        assert again.stdout is not None
+        assert again.stdout.readline() == b"here\n"
+        again.kill()

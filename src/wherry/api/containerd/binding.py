@@ -139,7 +139,9 @@ async def _fail(method: Method, error: Exception, context: Context) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, DecodeError):
-        await context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
+        is_stream = method.client_streams or method.server_streams  # Go's server reads those elsewhere, in other words
+        said = "failed to unmarshal the received message" if is_stream else "error unmarshalling request:"
+        await context.abort(grpc.StatusCode.INTERNAL, f"grpc: {said} {error}")
     if not isinstance(error, WherryError | OSError):
         log.error("%s failed", method.path, exc_info=error)
     await context.abort(code_of(error), message_of(error))
