@@ -61,7 +61,8 @@ def test_what_runs_goes_on_and_is_found_again(api) -> None:
     assert after["NetworkSettings"] == before["NetworkSettings"]
     assert api.exec(container, "echo", "x") == (0, "x\n")
     port = int(after["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"])
-    made = api.ask("POST", f"/containers/{container}/exec", {"Cmd": ["nc", "-l", "-p", "80", "-e", "echo", "hi"]}, 201)["Id"]
+    serve = "while :; do nc -l -p 80 -e echo hi; done"  # again and again: one who asked may have lost patience
+    made = api.ask("POST", f"/containers/{container}/exec", {"Cmd": ["sh", "-c", serve]}, 201)["Id"]
     api.ask("POST", f"/exec/{made}/start", {"Detach": True})
 
     def answered() -> bool:
