@@ -68,8 +68,8 @@ def pull(source: OCIRegistry, target: ImageStore, errand: Errand, credentials: C
     repository, fetched = resolve(_repositories(source, remote, "pull", credentials), remote, source.reference)
     wanted = Wanted(platform=_one_platform(target), all_metadata=target.all_metadata)
     errand.tell(f"Pulling from {spoken}")
-    errand.tell("fetching image content", source.reference,
-         Descriptor(media_type=fetched.media_type, digest=fetched.digest, size=len(fetched.data)))
+    found = Descriptor(media_type=fetched.media_type, digest=fetched.digest, size=len(fetched.data))
+    errand.tell("fetching image content", source.reference, found)
     image = Fetch(errand.content, repository, remote, wanted, errand.watch).run(fetched)
     _unpack(target, [image], errand)
     _save_all(target, image, errand)
