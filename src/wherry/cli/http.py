@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wherry.errors import WherryError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +36,7 @@ HEADER_LIMIT = 1 << 20
 PIECE = 1 << 16
 
 
-class ProtocolError(Exception):
+class ProtocolError(WherryError):
     """The other side does not speak HTTP, or stopped in the middle."""
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from wherry.cli.attach.keys import DetachFilter, parse_keys
 from wherry.cli.attach.relay import Relay
 from wherry.cli.attach.stdcopy import Demultiplexer
+from wherry.cli.command import CommandFailed
+from wherry.cli.commands.run import end_wait
 from wherry.cli.http import Connection, ProtocolError
 from wherry.console.streams import Streams
 from wherry.errors import DataLoss, InvalidArgument
@@ -103,6 +105,14 @@ def test_bodies_of_every_kind(step: int) -> None:
 def test_broken_answers(answer: bytes) -> None:
     with pytest.raises(ProtocolError):
         Connection(Played(answer), "host").request("GET", "/", {}).read()
+
+
+@pytest.mark.parametrize("body", [b"5\r\n{\"Sta", b"0\r\n\r\n"])
+def test_a_daemon_that_goes_while_one_waits_for_an_exit(body: bytes) -> None:
+    connection = Connection(Played(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body), "host")
+    with pytest.raises(CommandFailed, match="error waiting for container: unexpected EOF") as failed:
+        end_wait(connection.request("POST", "/wait", {}))
+    assert failed.value.code == 125
 
 
 def test_json_values_of_a_stream() -> None:

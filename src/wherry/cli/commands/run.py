@@ -9,6 +9,7 @@ from wherry.cli.commands.flags import DETACH_KEYS, SIG_PROXY
 from wherry.cli.create.body import attached
 from wherry.cli.create.container import body_of, create
 from wherry.cli.create.flags import CONTAINER
+from wherry.cli.http import ProtocolError
 from wherry.errors import WherryError
 
 TYPE_CHECKING = False
@@ -34,7 +35,10 @@ def begin_wait(call: Invocation, identifier: str, condition: str) -> Response:
 
 def end_wait(answer: Response) -> int:
     """The exit code. Raises CommandFailed when the daemon could not tell it."""
-    found = next(iter(answer.values()), None)
+    try:
+        found = next(iter(answer.values()), None)
+    except ProtocolError:  # the daemon has gone
+        found = None
     if not isinstance(found, dict):
         raise CommandFailed("error waiting for container: unexpected EOF", 125)
     if found.get("Error"):
