@@ -95,13 +95,20 @@ HEAVY = ("json", "re", "typing", "dataclasses", "argparse", "subprocess", "loggi
          "tempfile", "shutil", "collections", "functools")
 
 
-CREATOR = ("wherry.runtime.main", "wherry.runtime.commands.create", "wherry.linux.seccomp.cache", "wherry.linux.cgroup.v1", "time", "_sha256")
-INIT = ("wherry.runtime.init", "wherry.runtime.hop", "wherry.linux.seccomp.loader")
+MAIN = ("wherry.runtime.main", "_json", "fcntl")
+CREATOR = (*MAIN, "wherry.runtime.commands.create", "wherry.runtime.create", "wherry.linux.seccomp.cache", "wherry.linux.cgroup.plan_v1",
+           "wherry.linux.cgroup.v1", "time", "_sha256", "_ctypes")
+INIT = (*CREATOR, "wherry.runtime.init", "wherry.runtime.hop", "wherry.linux.seccomp.loader")
+EXEC = (*MAIN, "wherry.runtime.commands.exec", "wherry.runtime.execute", "wherry.linux.cgroup.v1", "wherry.runtime.hop",
+        "wherry.runtime.commands.foreground", "_ctypes")
+STATE = (*MAIN, "wherry.runtime.commands.state", "wherry.runtime.state", "wherry.linux.cgroup.v1")
+DELETE = (*MAIN, "wherry.runtime.commands.delete", "wherry.runtime.delete", "wherry.linux.cgroup.v1", "select")
 
 
-@pytest.mark.parametrize(("modules", "own"), [(CREATOR, 42), ((*CREATOR, *INIT), 48)], ids=["creator", "init"])
+@pytest.mark.parametrize(("modules", "own"), [(CREATOR, 44), (INIT, 51), (EXEC, 41), (STATE, 23), (DELETE, 25)],
+                         ids=["creator", "init", "exec", "state", "delete"])
 def test_a_cold_start_imports_little(modules: tuple[str, ...], own: int) -> None:
-    """create: at most 40 modules of the standard library, start-up included, none of the heavy ones; packages are counted.
+    """At most 40 modules of the standard library, start-up included, none of the heavy ones; packages are counted.
 
     Of ours the creator reads those of its own part, the init the rest, at the same time. A filter that the cache has needs no compiler.
     """
