@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from busybox_image import archive
-from docker_places import DOCKERD, WHERRYD, daemon, docker
-from wherryd_box import folders
+from docker_places import DOCKERD, SOCKET, WHERRYD, daemon, docker
+from wherryd_box import Connection, folders
 
 pytestmark = [pytest.mark.root, pytest.mark.net, pytest.mark.peer,
               pytest.mark.skipif(shutil.which("dockerd") is None, reason="dockerd is not installed")]
@@ -43,6 +43,26 @@ def starts_in(network: str) -> tuple[str, str]:
         return place("new", network)
     finally:
         docker("rm", "-f", "new")
+
+
+def test_a_network_without_ipv4_is_kept_over_a_daemon_that_cannot_have_it() -> None:
+    """20.10 starts all the same, and says that there is no such network when it is to be used."""
+    with folders() as box:
+        with daemon(WHERRYD, box.data_root, box.folder, *FLAGS):
+            docker("load", data=archive("busybox:latest"))
+            connection = Connection(SOCKET)
+            wanted = {"Name": "alone", "EnableIPv4": False, "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00:e:b::/64"}]}}
+            connection.request("POST", "/v1.50/networks/create", json.dumps(wanted), {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 201
+            connection.close()
+            assert starts_in("alone") == ("fd00:e:b::2", "fd00:e:b::1")
+        with daemon(DOCKERD, box.data_root, box.folder, *FLAGS):
+            assert "does not exist" in docker("run", "--name", "none", "--network", "alone", *SLEEP, fails=True)
+            docker("rm", "none")
+            assert starts_in("bridge")[0].startswith("fd00:e:d::242:")
+        with daemon(WHERRYD, box.data_root, box.folder, *FLAGS):
+            assert starts_in("alone") == ("fd00:e:b::2", "fd00:e:b::1")
+            docker("network", "rm", "alone")
 
 
 def test_each_daemon_goes_on_with_the_others_networks() -> None:

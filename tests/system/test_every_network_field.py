@@ -87,7 +87,7 @@ ENDPOINT: dict[str, Row] = {
 }
 NETWORK: dict[str, Row] = {
     "Name": "name", "CheckDuplicate": "name", "Driver": "driver", "Scope": Refused("global", "Scope global"),
-    "EnableIPv4": Refused(False, "EnableIPv4 false"), "EnableIPv6": "ipv6", "IPAM": "every_field_has_a_row",
+    "EnableIPv4": "ipv4", "EnableIPv6": "ipv6", "IPAM": "every_field_has_a_row",
     "Internal": Seen(True, "ip route; ping -c 1 -W 1 10.99.0.1 2>&1", "^(?!.*default)[^$]*unreachable"),
     "Attachable": "shown", "Labels": "shown", "Ingress": Refused(True, "Ingress"), "ConfigOnly": Refused(True, "ConfigOnly"),
     "ConfigFrom": Refused({"Network": "other"}, "ConfigFrom"), "Options": "every_option_has_a_row",
@@ -309,6 +309,26 @@ def test_network_refused(api: Api, name: str) -> None:
     body = {"IPAM": {name.removeprefix("IPAM."): row.value}} if name.startswith("IPAM.") else {name: row.value}
     assert row.names in api.refused("POST", "/networks/create", 501, {"Name": "never", **body})
     assert everything(api) == before
+
+
+def test_ipv4(api: Api) -> None:
+    """A network of IPv6 alone: no address and no route of IPv4; names are answered, and ports lead to the one address there is."""
+    assert "IPv4 or IPv6 must be enabled" in api.refused("POST", "/networks/create", 400, {"Name": "never", "EnableIPv4": False})
+    with network(api, EnableIPv4=False, EnableIPv6=True, IPAM={"Config": [IPV6_SUBNET]}) as made:
+        assert (made["EnableIPv4"], [pool["Subnet"] for pool in made["IPAM"]["Config"]]) == (False, ["fd00:81::/64"])
+        server = ("sh", "-c", "mkdir /w; echo seen > /w/index.html; exec httpd -f -p [::]:80 -h /w")
+        host = {"NetworkMode": "place-net", "PortBindings": {"80/tcp": [{"HostPort": "8681"}]}}
+        with api.running(*server, name="place", host=host) as container:
+            shown = api.inspect(container)["NetworkSettings"]["Networks"]["place-net"]
+            assert (shown["IPAddress"], shown["IPPrefixLen"], shown["Gateway"], shown["GlobalIPv6Address"]) == ("", 0, "", "fd00:81::2")
+            assert "inet " not in api.exec(container, "ip", "addr", "show", "eth0")[1]
+            assert api.exec(container, "ip", "route")[1].strip() == ""
+            for address in ("127.0.0.1", "[::1]"):
+                until(lambda address=address: subprocess.run(["curl", "-sgm", "10", f"http://{address}:8681"], stdout=subprocess.PIPE,
+                                                             check=False).stdout == b"seen\n")
+            assert api.exec(container, "nslookup", "-type=aaaa", "place", "127.0.0.11")[1].strip().endswith("Address: fd00:81::2")
+    with network(api, EnableIPv4=False, EnableIPv6=True, IPAM={"Config": [SUBNET, IPV6_SUBNET]}):
+        assert "inet " not in _output_created(api, "ip addr show eth0", {})
 
 
 def test_ipv6(api: Api) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ROOT = b"docker/network/v1.0/"
 NETWORK, _COUNT, _BRIDGE = (_ROOT + kind for kind in (b"network/", b"endpoint_count/", b"bridge/"))
+# Where the driver's record is of a bridge without an address of IPv4: dockerd 20.10 falls over one in its own place.
+_BRIDGE_WITHOUT_IPV4 = _ROOT + b"wherry-bridge/"
 # What dockerd knew of containers that ran under it: none of them runs any more.
 _STALE = tuple(_ROOT + kind for kind in (b"endpoint/", b"bridge-endpoint/", b"sandbox/"))
 _COUNTER_BYTES = 8
@@ -44,7 +46,8 @@ def read(records: Mapping[bytes, bytes]) -> tuple[Network, ...]:
         if not key.startswith(NETWORK) or len(value) <= _COUNTER_BYTES:
             continue
         fields = _fields(key, value)
-        driver = records.get(_BRIDGE + key.removeprefix(NETWORK))
+        place = key.removeprefix(NETWORK)
+        driver = records.get(_BRIDGE + place) or records.get(_BRIDGE_WITHOUT_IPV4 + place)
         try:
             if not fields.get("inDelete"):  # dockerd was killed while it removed it
                 found.append(_network(fields, _fields(key, driver) if driver else {}))
@@ -63,13 +66,14 @@ def write(wanted: tuple[Network, ...], before: Mapping[bytes, bytes]) -> dict[by
 
     A network never changes once it was made, but for `bridge`: so what dockerd wrote of one is kept to the byte.
     """
-    kept = {key: value for key, value in before.items() if not key.startswith((NETWORK, _COUNT, _BRIDGE, *_STALE))}
+    replaced = (NETWORK, _COUNT, _BRIDGE, _BRIDGE_WITHOUT_IPV4, *_STALE)
+    kept = {key: value for key, value in before.items() if not key.startswith(replaced)}
     for network in wanted:
         place = network.id.encode() + b"/"
         is_bridge = network.driver == "bridge"
         made = {NETWORK + place: _record(network), _COUNT + place: {"Count": 0}}
         if is_bridge and not network.is_default:
-            made[_BRIDGE + place] = _driver_record(network)
+            made[(_BRIDGE if network.ipv4 else _BRIDGE_WITHOUT_IPV4) + place] = _driver_record(network)
         for key, fields in made.items():
             is_known = key in before and not key.startswith(_COUNT) and not (is_bridge and network.is_default)
             kept[key] = before[key] if is_known else (1).to_bytes(_COUNTER_BYTES, "little") + dumps(fields).encode()
@@ -105,7 +109,8 @@ def _network(fields: Mapping[str, Any], driver: Mapping[str, Any]) -> Network:
     spec = NetworkSpec(
         name=fields["name"], driver=fields["networkType"], scope=fields.get("scope", ""), pools=pools, options=options,
         labels=_pairs(fields.get("labels")), internal=fields.get("internal", False), attachable=fields.get("attachable", False),
-        ingress=fields.get("ingress", False), enable_ipv6=fields.get("enableIPv6", False), ipam_driver=fields.get("ipamType", ""),
+        ingress=fields.get("ingress", False), enable_ipv4=fields.get("enableIPv4", True),
+        enable_ipv6=fields.get("enableIPv6", False), ipam_driver=fields.get("ipamType", ""),
         config_only=fields.get("configOnly", False), config_from=fields.get("configFrom", ""))
     made = networks.plan_network(spec, fields["id"], fields["created"], (), (), NetworkConfig())
     return made.replace(
@@ -118,9 +123,9 @@ def _network(fields: Mapping[str, Any], driver: Mapping[str, Any]) -> Network:
 
 def _pools(fields: Mapping[str, Any]) -> tuple[Pool, ...]:
     pools = []
-    for version in ("ipamV4", "ipamV6"):
+    for version, is_used in (("ipamV4", fields.get("enableIPv4", True)), ("ipamV6", fields.get("enableIPv6"))):
         asked = _listed(fields, f"{version}Config")
-        if version == "ipamV6" and not fields.get("enableIPv6"):  # one that was named without IPv6: nothing is chosen
+        if not is_used:  # one that was named all the same: nothing is chosen
             pools += [_pool({"Pool": one["PreferredPool"], "Gateway": one["Gateway"]}, one) for one in asked]
             continue
         chosen = _listed(fields, f"{version}Info")
@@ -152,7 +157,7 @@ def _record(network: Network) -> dict[str, Any]:
         "ipamOptions": None if network.ipam_options is None else dict(network.ipam_options), "ipamType": "default",
         "labels": None if network.is_default else dict(network.labels), "loadBalancerIP": "", "loadBalancerMode": "NAT",
         "name": network.name, "networkType": network.driver, "persist": True, "postIPv6": network.has_ipv6_by_mac,
-        "scope": "local",
+        "scope": "local", **({} if network.enable_ipv4 else {"enableIPv4": False}),  # Docker 28's; 20.10 takes no notice of it
     }
     if is_bridge:
         for version, mark, is_used, is_asked in (("ipamV4", ".", network.enable_ipv4, network.has_configured_subnet),

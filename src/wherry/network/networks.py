@@ -198,8 +198,9 @@ def _check_driver(spec: NetworkSpec) -> None:
 def _check_unsupported(spec: NetworkSpec) -> None:
     if spec.scope == "swarm":
         raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+    if not (spec.enable_ipv4 or spec.enable_ipv6):
+        raise InvalidArgument("IPv4 or IPv6 must be enabled")
     refused = {
-        "EnableIPv4 false": not spec.enable_ipv4,
         "ConfigOnly": spec.config_only,
         "ConfigFrom": bool(spec.config_from),
         "Ingress": spec.ingress,

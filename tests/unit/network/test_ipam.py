@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -79,6 +79,7 @@ def test_ipv6_addresses() -> None:
         last.take("b")
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=6), st.integers(0, 128))
 def test_what_a_pool_gives_lies_in_it(address: IPv6Address, prefix_length: int) -> None:
     subnet = IPv6Network((address, prefix_length), strict=False)

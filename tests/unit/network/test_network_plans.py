@@ -48,7 +48,7 @@ def test_gateway_is_the_first_free_address_of_the_range() -> None:
     (NetworkSpec(name="n", driver="overlay"), Unsupported, "overlay"),
     (NetworkSpec(name="n", driver="weave"), NotFound, 'plugin "weave" not found'),
     (NetworkSpec(name="n", enable_ipv6=True), NotFound, "non-overlapping IPv6 address pool among the defaults"),
-    (NetworkSpec(name="n", enable_ipv4=False), Unsupported, "EnableIPv4"),
+    (NetworkSpec(name="n", enable_ipv4=False), InvalidArgument, "IPv4 or IPv6 must be enabled"),
     (NetworkSpec(name="n", config_only=True), Unsupported, "ConfigOnly"),
     (NetworkSpec(name="n", config_from="x"), Unsupported, "ConfigFrom"),
     (NetworkSpec(name="n", ingress=True), Unsupported, "Ingress"),
@@ -193,6 +193,13 @@ def test_a_pool_of_ipv6_without_ipv6_is_shown_and_not_used() -> None:
     assert [pool.subnet for pool in network.pools] == ["172.19.0.0/16", "fd00::/64"]
     assert network.ipv6 is None
     assert set(pools.address_pools(network, lambda: 0.0)) == {4}
+
+
+def test_a_network_without_ipv4() -> None:
+    network = dual(enable_ipv4=False)
+    assert (network.ipv4, [pool.subnet for pool in network.pools]) == (None, ["fd00::/64"])
+    got = addresses.take(network, pools.address_pools(network, lambda: 0.0), "a", EndpointRequest(container_name="c"))
+    assert got == addresses.Addresses(ipv6_address="fd00::2", ipv6_prefix_length=64, ipv6_gateway="fd00::1", mac_address="02:42:00:00:00:02")
 
 
 def test_ipv6_out_of_the_default_pools() -> None:

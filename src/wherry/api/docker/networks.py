@@ -60,14 +60,17 @@ class CreateRequest(Model, frozen=True):
     labels: StringMap = None
 
     def spec(self, version: Version) -> NetworkSpec:
-        """As the network room takes it. Before 1.44 bits of a subnet that stand for hosts were passed over."""
+        """As the network room takes it.
+
+        Before 1.44 bits of a subnet that stand for hosts were passed over; before 1.48 all networks had IPv4.
+        """
         ipam = self.ipam or IPAM()
         subnet = _without_host_bits if version < (1, 44) else str
         pools = tuple(Pool(subnet=subnet(one.subnet), ip_range=one.ip_range, gateway=one.gateway,
                            aux_addresses=tuple((one.auxiliary_addresses or {}).items())) for one in ipam.config or ())
         return NetworkSpec(
             name=self.name, driver=self.driver or "bridge", scope=self.scope, internal=self.internal,
-            attachable=self.attachable, ingress=self.ingress, enable_ipv4=self.enable_ipv4 is not False,
+            attachable=self.attachable, ingress=self.ingress, enable_ipv4=self.enable_ipv4 is not False or version < (1, 48),
             enable_ipv6=bool(self.enable_ipv6), ipam_driver=ipam.driver or "default",
             ipam_options=None if ipam.options is None else tuple(ipam.options.items()), pools=pools,
             options=tuple((self.options or {}).items()),
