@@ -15,9 +15,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from wherry.containerd import records
+from wherry.containerd.calls import delete, kill, status
 from wherry.containerd.connection import Connection
 from wherry.containerd.pump import Pump
-from wherry.containerd.task import Task, delete, kill, status
+from wherry.containerd.task import Task
 from wherry.errors import AlreadyExists, NotFound, WherryError
 from wherry.linux.file import replace as replace_file
 from wherry.proto.task_pb2 import Status

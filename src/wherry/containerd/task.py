@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from wherry.containerd import records
+from wherry.containerd.calls import SIGKILL, delete, kill, status
 from wherry.containerd.streams import Fifos, Streams
 from wherry.errors import Conflict, NotFound, WherryError
 from wherry.linux import process
-from wherry.proto.task_pb2 import Process, Status
+from wherry.proto.task_pb2 import Status
 from wherry.shim import protocol
 from wherry.shim.interface import ContainerShim
 from wherry.shim.oomwatch import OomWatch
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SIGKILL = 9
-KILL_S = 10.0
 AGAIN_S = 1.0
 
 
@@ -299,28 +298,3 @@ def _start_time(pid: int) -> int:
         return process.start_time(pid)
     except OSError:
         return 0
-
-
-async def status(connection: Connection, container_id: str) -> Process | None:
-    """What containerd says of a container's first process; None without one."""
-    try:
-        found: Process = (await connection.ask("tasks.Get", container_id=container_id)).process
-    except NotFound:
-        return None
-    return found
-
-
-async def kill(connection: Connection, container_id: str) -> None:
-    """Ends a task, if there is one, and waits for its end; gives up after some seconds."""
-    with suppress(WherryError, TimeoutError):
-        await connection.ask("tasks.Kill", container_id=container_id, signal=SIGKILL, all=True)
-        async with asyncio.timeout(KILL_S):
-            await connection.end_of(container_id)
-
-
-async def delete(connection: Connection, container_id: str) -> None:
-    """Deletes a task that has ended, and the record; what is not there is fine. Raises Conflict for one that runs."""
-    with suppress(NotFound):
-        await connection.ask("tasks.Delete", container_id=container_id)
-    with suppress(NotFound):
-        await connection.ask("containers.Delete", id=container_id)
