@@ -256,6 +256,7 @@ def _network(values: Values, places: Places) -> NetworkOptions:
         fixed_cidr=str(values.get("fixed-cidr", "")), ipv6=values.get("ipv6", False),
         fixed_cidr_v6=str(values.get("fixed-cidr-v6", "")),
         default_gateway=_address(values["default-gateway"]) if values.get("default-gateway") else "",
+        default_gateway_v6=_address(values["default-gateway-v6"]) if values.get("default-gateway-v6") else "",
         mtu=values.get("mtu") or 1500, icc=values.get("icc", True), ip_forward=values.get("ip-forward", True),
         ip_masq=values.get("ip-masq", True), iptables=values.get("iptables", True), ip6tables=values.get("ip6tables", False),
         firewall_backend="nftables", table=table,

@@ -282,6 +282,7 @@ def network_config(options: EngineOptions) -> NetworkConfig:
     given = options.network
     return NetworkConfig(bridge=given.bridge, bip=given.bip, fixed_cidr=given.fixed_cidr, ipv6=given.ipv6,
                          fixed_cidr_v6=given.fixed_cidr_v6, default_gateway=given.default_gateway,
+                         default_gateway_v6=given.default_gateway_v6,
                          mtu=given.mtu, icc=given.icc, ip_masq=given.ip_masq, iptables=given.iptables,
                          ip6tables=given.ip6tables, ip_forward=given.ip_forward,
                          userland_proxy=given.userland_proxy, default_bind_address="" if given.ip == "0.0.0.0" else given.ip,

@@ -30,6 +30,7 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     ipv6: bool = False
     fixed_cidr_v6: str = ""
     default_gateway: str = ""
+    default_gateway_v6: str = ""
     mtu: int = 1500
     icc: bool = True
     ip_forward: bool = True

@@ -38,14 +38,14 @@ def take(network: Network, pools: dict[int, AddressPool], owner: str, request: E
             address = _take(pools[4], request.ipv4_address, owner)
             undo.callback(pools[4].give_back, address)
             got = got.replace(ipv4_address=address, ipv4_prefix_length=pools[4].subnet.prefixlen,
-                              ipv4_gateway="" if network.internal else ipv4.gateway,
+                              ipv4_gateway="" if network.internal else ipv4.default_gateway,
                               mac_address=got.mac_address or mac_of(address))
         if ipv6:
             subnet = pools[6].subnet
             wanted = from_mac(subnet, got.mac_address) if network.has_ipv6_by_mac else request.ipv6_address
             address = _take(pools[6], wanted, owner)
             got = got.replace(ipv6_address=address, ipv6_prefix_length=subnet.prefixlen,
-                              ipv6_gateway="" if network.internal else ipv6.gateway,
+                              ipv6_gateway="" if network.internal else ipv6.default_gateway,
                               mac_address=got.mac_address or mac_of(address))
         undo.pop_all()
     return got

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherry.errors import DataLoss, InvalidArgument, Unsupported, WherryError
 from wherry.network import networks
-from wherry.network.model import Network, NetworkConfig, NetworkSpec, Pool
+from wherry.network.model import DEFAULT_GATEWAY_IPV4, DEFAULT_GATEWAY_IPV6, Network, NetworkConfig, NetworkSpec, Pool
 from wherry.network.pools import interface_address
 from wherry.oci.jsontext import dumps, loads
 
@@ -185,6 +185,7 @@ def _chosen(pool: Pool) -> dict[str, str]:
 
 
 def _driver_record(network: Network) -> dict[str, Any]:
+    gateways = {name: address for pool in network.pools for name, address in pool.aux_addresses}
     is_own = network.interface == networks.own_interface(network.id)
     return {
         **({"AddressIPv4": interface_address(network.ipv4)} if network.ipv4 else {}),
@@ -192,7 +193,8 @@ def _driver_record(network: Network) -> dict[str, Any]:
         "BridgeIfaceCreator": _MADE_BY_LIBNETWORK if is_own else _MADE_BY_A_USER, "BridgeName": network.interface,
         "ContainerIfacePrefix": dict(network.options).get(networks.PREFIX_OPTION, ""),
         "DefaultBindingIP": network.host_binding_ipv4 or _NO_ADDRESS, "DefaultBridge": False,
-        "DefaultGatewayIPv4": _NO_ADDRESS, "DefaultGatewayIPv6": _NO_ADDRESS, "EnableICC": network.icc,
-        "EnableIPMasquerade": network.masquerade, "EnableIPv6": network.enable_ipv6, "HostIP": _NO_ADDRESS, "ID": network.id,
+        **{name: gateways.get(name, _NO_ADDRESS) for name in (DEFAULT_GATEWAY_IPV4, DEFAULT_GATEWAY_IPV6)},
+        "EnableICC": network.icc, "EnableIPMasquerade": network.masquerade, "EnableIPv6": network.enable_ipv6,
+        "HostIP": _NO_ADDRESS, "ID": network.id,
         "InhibitIPv4": False, "Internal": network.internal, "Mtu": 0 if network.mtu == NetworkConfig().mtu else network.mtu,
     }

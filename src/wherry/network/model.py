@@ -13,6 +13,7 @@ from wherry.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DEFAULT_GATEWAY_IPV4, DEFAULT_GATEWAY_IPV6 = "DefaultGatewayIPv4", "DefaultGatewayIPv6"
 MAC_FITS_PREFIX_LENGTH = 80  # 48 bits are left for hosts
 Pairs = tuple[tuple[str, str], ...]
 """A frozen mapping of text to text, in the order given."""
@@ -25,6 +26,11 @@ class Pool(Record):
     ip_range: str = ""
     gateway: str = ""
     aux_addresses: Pairs = ()
+
+    @property
+    def default_gateway(self) -> str:
+        """By which address containers go out: the auxiliary one that libnetwork knows by its name, or else the bridge's."""
+        return dict(self.aux_addresses).get(DEFAULT_GATEWAY_IPV6 if ":" in self.subnet else DEFAULT_GATEWAY_IPV4) or self.gateway
 
 
 class NetworkSpec(Record):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wherry.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
 from wherry.linux.rtnetlink import mac_bytes
 from wherry.network.ipam import DOCKER_POOLS, first_free_subnet, is_inside
-from wherry.network.model import Network, Pool
+from wherry.network.model import DEFAULT_GATEWAY_IPV4, DEFAULT_GATEWAY_IPV6, Network, Pool
 from wherry.network.pools import check_inside, first_free, plan_pools
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def default_bridge(
         if not is_inside(fixed, subnet):
             raise InvalidArgument(f"--fixed-cidr {config.fixed_cidr} does not lie in the bridge's subnet {subnet}")
         ip_range = str(fixed)
-    if config.default_gateway:
-        check_inside(config.default_gateway, subnet, "default gateway")
+    ipv4 = Pool(subnet=str(subnet), ip_range=ip_range, gateway=address_text.split("/")[0],
+                aux_addresses=_default_gateway(DEFAULT_GATEWAY_IPV4, config.default_gateway, subnet))
     options = (
         (BRIDGE_OPTION + "default_bridge", "true"),
         (BRIDGE_OPTION + "enable_icc", str(config.icc).lower()),
@@ -128,7 +128,7 @@ def default_bridge(
         driver="bridge",
         created_at=created_at,
         enable_ipv6=config.ipv6,
-        pools=(Pool(subnet=str(subnet), ip_range=ip_range, gateway=address_text.split("/")[0]), *_default_ipv6(config)),
+        pools=(ipv4, *_default_ipv6(config)),
         options=options,
         interface=config.bridge,
         is_default=True,
@@ -146,8 +146,14 @@ def _default_ipv6(config: NetworkConfig) -> tuple[Pool, ...]:
         subnet = IPv6Network(config.fixed_cidr_v6, strict=False)
     except ValueError as error:
         raise InvalidArgument(f"invalid CIDR address: {config.fixed_cidr_v6}") from error
-    pool = Pool(subnet=str(subnet))
+    pool = Pool(subnet=str(subnet), aux_addresses=_default_gateway(DEFAULT_GATEWAY_IPV6, config.default_gateway_v6, subnet))
     return (pool.replace(gateway=first_free(pool)),)
+
+
+def _default_gateway(name: str, address: str, subnet: Subnet) -> Pairs:
+    if address:
+        check_inside(address, subnet, "default gateway")
+    return ((name, address),) if address else ()
 
 
 def check_mac(text: str) -> None:

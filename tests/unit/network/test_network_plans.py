@@ -232,6 +232,18 @@ def test_addresses_of_the_default_bridge_end_with_the_mac(subnet: str, expected:
     assert (got.ipv6_address, got.mac_address) == (expected, "02:42:ac:11:00:02")
 
 
+def test_containers_go_out_by_another_gateway() -> None:
+    """`--default-gateway` and `--default-gateway-v6` are auxiliary addresses, which other networks may have under these names as well."""
+    network = default(CONFIG.replace(ipv6=True, fixed_cidr_v6="fd00::/64", default_gateway="172.17.9.9", default_gateway_v6="fd00::1"))
+    assert [(pool.gateway, dict(pool.aux_addresses)) for pool in network.pools] == [
+        ("172.17.0.1", {"DefaultGatewayIPv4": "172.17.9.9"}), ("fd00::2", {"DefaultGatewayIPv6": "fd00::1"})]
+    got = addresses.take(network, pools.address_pools(network, lambda: 0.0), "a", EndpointRequest(container_name="c"))
+    assert (got.ipv4_gateway, got.ipv6_gateway) == ("172.17.9.9", "fd00::1")
+    for wrong in (CONFIG.replace(default_gateway="10.0.0.1"), CONFIG.replace(fixed_cidr_v6="fd00::/64", default_gateway_v6="fd01::1")):
+        with pytest.raises(InvalidArgument, match="no matching subnet for default gateway"):
+            default(wrong)
+
+
 def test_ipv6_of_the_default_bridge_has_to_be_said() -> None:
     with pytest.raises(InvalidArgument, match="Specify an IPv6 subnet using --fixed-cidr-v6"):
         default(CONFIG.replace(ipv6=True))
