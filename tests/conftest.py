@@ -27,7 +27,17 @@ def _wants_world(config: pytest.Config) -> bool:
     return False
 
 
+def _forget_the_clock() -> None:
+    """What hypothesis calls too slow says how busy the machine is, and nothing of what is tested."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("wherry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("wherry")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        _forget_the_clock()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in its background; clients would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() or os.environ.get("WHERRY_WORLD") or config.option.collectonly or not _wants_world(config):
