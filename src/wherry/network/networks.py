@@ -25,6 +25,7 @@ BRIDGE_OPTION = "com.docker.network.bridge."
 MTU_OPTION = "com.docker.network.driver.mtu"
 PREFIX_OPTION = "com.docker.network.container_iface_prefix"
 
+_IPV6_MIN_MTU = 1280  # RFC 8200, 5: below it the kernel has no IPv6 on a link
 _NOT_YET_DRIVERS = ("macvlan", "ipvlan", "overlay")
 _NO_EFFECT = {  # options whose default spelled out changes nothing
     BRIDGE_OPTION + "gateway_mode_ipv4": "nat",
@@ -54,6 +55,9 @@ def plan_network(
     interface = options.get(BRIDGE_OPTION + "name", "") or own_interface(identifier)
     _check_interface(interface, networks)
     pools = plan_pools(spec, networks, host_subnets, config)
+    settings = bridge_settings(options, config)
+    if spec.enable_ipv6 and settings["mtu"] < _IPV6_MIN_MTU:
+        raise InvalidArgument(f"invalid value for {MTU_OPTION}: {settings['mtu']}: IPv6 needs {_IPV6_MIN_MTU} at least")
     return Network(
         id=identifier,
         name=spec.name,
@@ -70,7 +74,7 @@ def plan_network(
         interface=interface,
         has_configured_subnet=any("." in entry.subnet for entry in spec.pools),
         has_configured_ipv6_subnet=any(":" in entry.subnet for entry in spec.pools),
-        **bridge_settings(options, config),
+        **settings,
     )
 
 

@@ -64,6 +64,8 @@ def test_gateway_is_the_first_free_address_of_the_range() -> None:
     (NetworkSpec(name="n", pools=(Pool(subnet="10.0.0.0/24"), Pool(subnet="10.0.1.0/24"))), Forbidden, "doesn't support multiple subnets"),
     (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64", gateway="fd00:1::1"),)), InvalidArgument, "no matching subnet for gateway"),
     (NetworkSpec(name="n", pools=(Pool(subnet="fd00::/64", ip_range="10.0.0.0/25"),)), InvalidArgument, "no matching subnet for range"),
+    (NetworkSpec(name="n", enable_ipv6=True, pools=(Pool(subnet="fd00::/64"),), options=((networks.MTU_OPTION, "1000"),)), InvalidArgument,
+     "IPv6 needs 1280 at least"),
     (NetworkSpec(name="n", enable_ipv6=True, pools=(Pool(subnet="fd00::/128"),)), Unavailable, "no available IPv6 addresses"),
     (NetworkSpec(name="n", pools=(Pool(subnet="172.18.5.0/24"),)), Forbidden, "Pool overlaps with other one on this address space"),
     (NetworkSpec(name="n", pools=(Pool(gateway="10.0.0.1"),)), InvalidArgument, "must have a corresponding subnet"),
