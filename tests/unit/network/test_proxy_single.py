@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wherry.network.proxy import udp
+from wherry.network.proxy import tcp, udp
 from wherry.network.proxy.loop import Loop
 from wherry.network.proxy.single import listen
 from wherry.network.proxy.tcp import TcpForward
@@ -138,7 +138,10 @@ def run(loop: Loop) -> None:
     begin()
 
 
-def test_both_directions_at_once_are_whole(loop: Loop) -> None:
+@pytest.mark.parametrize("rounds", [1, 16])
+def test_both_directions_at_once_are_whole(loop: Loop, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
+    """Also where a side ends in the last round of its turn."""
+    monkeypatch.setattr(tcp, "_ROUNDS", rounds)
     server, container_port = bound(socket.SOCK_STREAM)
     front = listen("tcp", "127.0.0.1", 0)
     host_port = front.getsockname()[1]

@@ -84,15 +84,14 @@ class TcpForward:
 class Direction:
     """One way of a connection: from a socket through a pipe to the other socket."""
 
-    __slots__ = ("ended", "finished", "pending", "pipe", "sink", "source")
+    __slots__ = ("ended", "pending", "pipe", "sink", "source")
 
     def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
         self.source = source
         self.sink = sink
         self.pipe: tuple[int, int] | None = None
         self.pending = 0
-        self.ended = False
-        self.finished = False
+        self.ended = False  # and the sink knows
 
     def pump(self) -> None:
         """Moves what can be moved without waiting. Raises OSError when either side is broken."""
@@ -104,22 +103,24 @@ class Direction:
                 except BlockingIOError:
                     return
             if self.ended:
-                if not self.finished:
-                    self.finished = True
-                    try:
-                        self.sink.shutdown(_socket.SHUT_WR)
-                    except OSError as error:
-                        if error.errno != errno.ENOTCONN:
-                            raise
                 return
             if self.pipe is None:
                 self.pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                moved = os.splice(self.source.fileno(), self.pipe[1], _CHUNK, flags=_SPLICE_FLAGS)
+                self.pending = os.splice(self.source.fileno(), self.pipe[1], _CHUNK, flags=_SPLICE_FLAGS)
             except BlockingIOError:
                 return
-            self.pending = moved
-            self.ended = moved == 0
+            if not self.pending:
+                self._end()
+
+    def _end(self) -> None:
+        """The source has ended and all that it sent has gone on: so does its end, at once, for no event will come for it."""
+        self.ended = True
+        try:
+            self.sink.shutdown(_socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
 
     def close(self) -> None:
         """Closes the pipe."""
@@ -180,7 +181,7 @@ class Connection:
         except OSError:
             self._reset()
             return
-        if self._up.finished and self._down.finished:
+        if self._up.ended and self._down.ended:
             self.close()
             return
         self._loop.watch(self._client.fileno(), _interest(self._up, self._down), self._serve)
