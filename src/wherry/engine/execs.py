@@ -94,7 +94,7 @@ class Execs:
     def create(self, container: Container, request: ExecRequest, reference: str = "") -> Exec:
         """Notes a command. Raises InvalidArgument without one, Conflict (which may say `reference`) unless the container runs."""
         container.require_shim(reference)
-        if not request.cmd or not request.cmd[0]:
+        if not request.cmd:
             raise InvalidArgument("No exec command specified")
         one = Exec(container, request)
         self._by_id[one.id] = one

@@ -64,6 +64,8 @@ class ImageTransfer:
     async def pull(self, reference: Reference, platform: Platform | None, credentials: Credentials, report: Report,
                    cancelled: threading.Event) -> None:
         """Pulls a tag or digest, or every tag of a name that has neither. Raises as `Registries.pull`."""
+        if reference.familiar_name == "scratch":  # no image: what a Dockerfile begins with that begins with nothing
+            raise InvalidArgument("'scratch' is a reserved name")
         wanted = platform or host_platform()
         with _Counted(self):
             if reference.tag or reference.digest:

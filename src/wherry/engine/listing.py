@@ -161,13 +161,12 @@ def _passes(container: Container, filters: Filters, exit_codes: frozenset[int], 
     if filters.values("is-task") and filters.boolean("is-task", default=False):
         return False
     return (
-        filters.matches("name", container.name)
+        (filters.matches("name", container.name) or filters.matches("name", record.name))  # `^/web$` and `^web$` both name it
         and (not filters.values("id") or any(record.id.startswith(one) for one in filters.values("id"))
              or filters.matches("id", record.id))
         and filters.labels_match(record.config.labels or {})
         and filters.is_exact_or_absent("status", state.status)
         and filters.is_exact_or_absent("health", state.health.status if state.health else "none")
-        and filters.is_exact_or_absent("isolation", container.host.isolation)
         and _on_network(record, filters)
         and _has_volume(record, filters)
         and (not ports or _has_port(container, filters, ports))

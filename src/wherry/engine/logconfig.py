@@ -39,7 +39,7 @@ def check(driver: str, config: dict[str, str]) -> None:
     if driver in NOT_DONE:
         raise Unsupported(f"the log driver {driver!r} is not supported")
     if driver not in ("json-file", "none"):
-        raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
+        raise InvalidArgument(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     if driver == "none":
         return
     for name, value in config.items():

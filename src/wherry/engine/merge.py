@@ -23,9 +23,7 @@ def merged(asked: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
         entrypoint = image.entrypoint if entrypoint is None else entrypoint
     if entrypoint == ("",):
         entrypoint = None
-    if not (*(entrypoint or ()), *(cmd or ())):
-        raise InvalidArgument("No command specified")
-    if (entrypoint or cmd or ("",))[0] == "":
+    if not entrypoint and not cmd:
         raise InvalidArgument("No command specified")
     return replace(
         asked,

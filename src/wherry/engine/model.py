@@ -390,7 +390,7 @@ class ExecRequest(Model, frozen=True):
     detach_keys: str = ""
     env: Strings = None
     working_dir: str = ""
-    cmd: StrSlice = None
+    cmd: Strings = None
 
 
 class ExecStartRequest(Model, frozen=True):

@@ -86,7 +86,8 @@ def parse_bind(text: str, volume_driver: str = "") -> MountRecord:
     writable = "ro" not in words
     if source.startswith("/"):
         if "nocopy" in words:
-            raise InvalidArgument(f"invalid mode: {mode}")
+            raise InvalidArgument(f"invalid volume specification: '{text}': invalid mount config for type \"bind\": field "
+                                  "VolumeOptions must not be specified")
         propagation = next((word for word in words if word in PROPAGATIONS), "rprivate")
         return MountRecord(type="bind", source=posixpath.normpath(source), destination=destination, rw=writable,
                            relabel=mode, propagation=propagation,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wherry.errors import Conflict
+from wherry.linux.path import make_folders
 from wherry.linux.process import is_alive
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Roots:
         try:
             fd = os.open(path, _FOLDER)
             try:
+                _make_working_folder(fd, container)
                 yield fd
             finally:
                 os.close(fd)
@@ -67,6 +69,15 @@ class Roots:
             yield fd, path[len(mount.destination):] or "/", mount.rw
         finally:
             os.close(fd)
+
+
+def _make_working_folder(root: int, container: Container) -> None:
+    """A container's working folder is there from its making on, for `cp`; the first start makes it, or who looks before that."""
+    if container.record.config.working_dir and not container.record.has_been_started_before:
+        try:
+            os.close(make_folders(root, container.record.config.working_dir))
+        except OSError:  # something else is in its place, or the disk is full: the start will say so
+            return
 
 
 def _root_of(pid: int, start_time: int, container_id: str) -> int:

@@ -170,13 +170,16 @@ class Volumes:
         self._events.publish("volume", "destroy", name, {"driver": volume.driver})
 
     async def prune(self, filters: Filters, *, anonymous_only: bool) -> tuple[list[str], int]:
-        """Removes volumes that no container names: all, or only those without a name; their names, and the bytes won."""
+        """Removes volumes that no container names: all, or only those without a name; their names, and the bytes won.
+
+        One with options may be somebody's device or folder: it stays until it is removed by its name.
+        """
         filters.check(PRUNE_FILTERS)
         everything = filters.boolean("all", not anonymous_only)
         removed, won = [], 0
         for volume in self:
             labels = volume.labels or {}
-            if (not everything and not volume.is_anonymous) or not filters.labels_match(labels) \
+            if volume.options or (not everything and not volume.is_anonymous) or not filters.labels_match(labels) \
                     or not filters.no_label_matches(labels):
                 continue
             async with self._lock:

@@ -55,7 +55,9 @@ def hosts(
     addresses: the container's own, one line each. extra_hosts: `name:address` or `name=address`, where the address
     `host-gateway` means `host_gateway`. links: (address, names). Raises InvalidArgument for a host without an address.
     """
-    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    first = full.partition(".")[0]  # whoever calls a container `a.b.c` means the host a in b.c
+    names = f"{full} {first}" if first != full else full
     lines = [_extra_host(entry, host_gateway) for entry in extra_hosts]
     lines += [f"{address}\t{linked}" for address, linked in links]
     lines += [f"{address}\t{names}" for address in addresses if hostname]

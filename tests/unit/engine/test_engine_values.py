@@ -152,7 +152,7 @@ def test_log_options() -> None:
     assert logconfig.log_options(record, HostConfig(log_config=LogConfig(type="none")), "").driver == "none"
     assert logconfig.attributes(record, {"tag": "{{.ID}}/x"}) == {"tag": "111111111111/x"}
     for driver, config, kind, words in (
-        ("what", {}, InvalidArgument, "no log driver named 'what' is registered"),
+        ("what", {}, InvalidArgument, "plugin \"what\" not found"),
         ("syslog", {}, Unsupported, "'syslog'"),
         ("json-file", {"foo": "1"}, InvalidArgument, "unknown log opt 'foo' for json-file log driver"),
         ("json-file", {"max-file": "0"}, InvalidArgument, "max-file cannot be less than 1"),

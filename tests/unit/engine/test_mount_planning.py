@@ -34,7 +34,7 @@ def test_binds(text, expected) -> None:
     ("a:b:c:d", "invalid volume specification: 'a:b:c:d'"),
     ("/a:/b:foo", "invalid mode: foo"),
     ("/a:/b:ro,rw", "invalid mode: ro,rw"),
-    ("/a:/b:nocopy", "invalid mode: nocopy"),
+    ("/a:/b:nocopy", "field VolumeOptions must not be specified"),
     ("vol:/b:rshared", "field BindOptions must not be specified"),
     ("vol:b", "invalid mount path: 'b' mount path must be absolute"),
     ("/x:/", "invalid specification: destination can't be '/'"),

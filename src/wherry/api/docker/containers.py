@@ -10,6 +10,7 @@ import msgspec
 
 from wherry.api.docker.http import JSON, RAW_STREAM, Answer, Hijack, Request, Response, Stream, stream_content_type
 from wherry.api.docker.router import Route
+from wherry.api.docker.status import status_of
 from wherry.engine import inspect, logs, waits
 from wherry.engine.attach import AttachOptions
 from wherry.engine.container import Ended
@@ -18,7 +19,7 @@ from wherry.engine.listing import ListRequest
 from wherry.engine.model import ContainerConfig, CreateRequest, HostConfig, UpdateRequest
 from wherry.engine.moments import parse_moment
 from wherry.engine.spec.limits import check_limits, supported
-from wherry.errors import Conflict, Internal, InvalidArgument, NotFound, Unsupported, WherryError
+from wherry.errors import Conflict, Internal, InvalidArgument, NotFound, Unsupported, WherryError, message_of
 from wherry.oci.platform import parse_platform
 
 if TYPE_CHECKING:
@@ -261,11 +262,18 @@ class Containers:
     # -- its streams
 
     async def attach(self, request: Request) -> Answer:
-        """Its input and output on this connection."""
-        container, query = self._find(request), request.query
+        """Its input and output on this connection.
+
+        What cannot be attached to is refused as dockerd does it: in plain words, on a connection that ends, where older clients
+        look for a stream and show them.
+        """
+        query = request.query
         options = AttachOptions(stdin=query.flag("stdin"), stdout=query.flag("stdout"), stderr=query.flag("stderr"),
                                 logs=query.flag("logs"), stream=query.flag("stream"), detach_keys=query.text("detachKeys"))
-        return self._hijack(request, container, options, websocket=False)
+        try:
+            return self._hijack(request, self._find(request), options, websocket=False)
+        except WherryError as error:
+            return Response(status_of(error), f"{message_of(error)}\r\n".encode(), RAW_STREAM, (("Connection", "close"),))
 
     async def attach_websocket(self, request: Request) -> Answer:
         """The same through a WebSocket; its streams are not framed."""

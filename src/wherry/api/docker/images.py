@@ -215,6 +215,8 @@ class Images:
         reference = named(query.text("repo"), query.text("tag")).with_default_tag() if query.text("repo") else None
         if reference is not None and reference.digest:
             raise InvalidArgument("cannot import digest reference")
+        if platform is not None and platform.os != "linux":
+            raise InvalidArgument("operating system is not supported")
         config = import_config(query.texts("changes"))
         lines = Lines()
 

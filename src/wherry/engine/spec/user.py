@@ -53,8 +53,8 @@ def _group_id(text: str, groups: list[Group], missing: str) -> int:
 
 
 def _number(text: str, missing: str) -> int:
-    if not text.isdigit():
+    if not text.removeprefix("-").isdigit():
         raise InvalidArgument(missing)
-    if int(text) > _MAX_ID:
+    if not 0 <= int(text) <= _MAX_ID:
         raise InvalidArgument(f"uids and gids must be in range 0-{_MAX_ID}")
     return int(text)
