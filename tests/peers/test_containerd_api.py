@@ -359,7 +359,7 @@ def test_records_of_sandboxes(both: Pair) -> None:
     ours.message("Store.Delete", sandbox.StoreDeleteRequest(sandbox_id="pod"))
     assert ours.call("Store.Get", sandbox.StoreGetRequest(sandbox_id="pod")) == ("NOT_FOUND", 'sandbox "pod": not found', [])
     assert ours.call("Controller.Start", sandbox.ControllerStartRequest(sandbox_id="pod"))[:2] == (
-        "UNIMPLEMENTED", "unknown service containerd.services.sandbox.v1.Controller")
+        "NOT_FOUND", "sandbox pod: not found")
 
 
 def test_streams_are_opened_under_an_id(both: Pair) -> None:
