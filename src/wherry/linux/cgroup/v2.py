@@ -42,6 +42,7 @@ class V2Manager(Manager):
     def __init__(self, folder: str, mount: str) -> None:
         self._folder = folder
         self._mount = mount
+        self._ooms_above: int | None = None  # when the watch began
 
     def paths(self) -> dict[str, str]:
         return {"": self._folder}
@@ -238,14 +239,29 @@ class V2Manager(Manager):
     def watch_oom(self) -> int:
         from wherry.linux.inotify import watch
 
+        self._ooms_above = _oom_kills(self._above())
         return watch(f"{self._folder}/memory.events")
 
     def oom_count(self) -> int:
-        for line in read_optional(f"{self._folder}/memory.events").splitlines():
-            name, _, value = line.partition(" ")
-            if name == "oom_kill":
-                return int(value)
-        return 0
+        """What the kernel counted here.
+
+        Of a watched cgroup that has gone (systemd removes a scope's once it is empty) it is by how much the count of its parent,
+        which is that of all below, has grown.
+        """
+        if self._ooms_above is not None and not os.path.isdir(self._folder):
+            return _oom_kills(self._above()) - self._ooms_above
+        return _oom_kills(self._folder)
+
+    def _above(self) -> str:
+        return os.path.dirname(self._folder)
+
+
+def _oom_kills(folder: str) -> int:
+    for line in read_optional(f"{folder}/memory.events").splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill":
+            return int(value)
+    return 0
 
 
 def _hand_down(folder: str, controllers: list[str], needed: set[str]) -> None:
