@@ -6,23 +6,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from wherry.network.ipam import from_mac, mac_of
-from wherry.record import Record
+from wherry.network.model import Addresses
 
 if TYPE_CHECKING:
     from wherry.network.ipam import AddressPool
     from wherry.network.model import EndpointRequest, Network
-
-
-class Addresses(Record):
-    """What an endpoint gets; the fields are those of `Endpoint`."""
-
-    ipv4_address: str = ""
-    ipv4_prefix_length: int = 0
-    ipv4_gateway: str = ""
-    ipv6_address: str = ""
-    ipv6_prefix_length: int = 0
-    ipv6_gateway: str = ""
-    mac_address: str = ""
 
 
 def take(network: Network, pools: dict[int, AddressPool], owner: str, request: EndpointRequest) -> Addresses:

@@ -15,8 +15,8 @@ RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 _RESOLVED_STUB = "127.0.0.53"
 PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
-_PUBLIC_IPV6_SERVERS = ("2001:4860:4860::8888", "2001:4860:4860::8844")
 """Used, as in Docker, when the host knows no server that a container could reach."""
+_PUBLIC_IPV6_SERVERS = ("2001:4860:4860::8888", "2001:4860:4860::8844")
 
 _HOSTS = """\
 127.0.0.1\tlocalhost

@@ -118,14 +118,9 @@ class EndpointRequest(Record):
     gateway_priority: int = 0
 
 
-class Endpoint(Record):
-    """A container's place on a network. `allocate` makes it; `attach` returns it with its interfaces named."""
+class Addresses(Record):
+    """What an endpoint gets of its network's pools: of both IP versions, or of one."""
 
-    id: str
-    network_id: str
-    network_name: str
-    container_id: str
-    container_name: str
     ipv4_address: str = ""
     ipv4_prefix_length: int = 0
     ipv4_gateway: str = ""
@@ -133,9 +128,19 @@ class Endpoint(Record):
     ipv6_address: str = ""
     ipv6_prefix_length: int = 0
     ipv6_gateway: str = ""
+    mac_address: str = ""
+
+
+class Endpoint(Addresses):
+    """A container's place on a network. `allocate` makes it; `attach` returns it with its interfaces named."""
+
+    id: str
+    network_id: str
+    network_name: str
+    container_id: str
+    container_name: str
     link_local_ips: tuple[str, ...] = ()
     """More addresses for the interface, of either family, that no network knows."""
-    mac_address: str = ""
     aliases: tuple[str, ...] = ()
     """As asked for; none on the default networks."""
     dns_names: tuple[str, ...] = ()
@@ -259,7 +264,7 @@ def _plain(field: Any) -> Any:
 
 
 def _known(kind: type[Record], data: dict[str, Any]) -> dict[str, Any]:
-    return {name: _frozen(value) for name, value in data.items() if name in kind.__annotations__}
+    return {name: _frozen(value) for name, value in data.items() if name in kind._fields}
 
 
 def _frozen(value: Any) -> Any:

@@ -8,8 +8,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from wherry.errors import Forbidden, NotFound
-from wherry.network.addresses import Addresses, take
-from wherry.network.model import Endpoint
+from wherry.network.addresses import take
+from wherry.network.model import Addresses, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -244,8 +244,10 @@ def _accompany(init: Init, request: CreateRequest, config: Config, plan: InitPla
     """Does the creator's part while the init builds its tree, and waits for it where somebody counts on its being ready."""
     if config.hooks.prestart or config.hooks.create_runtime:
         _run_hooks(config, init, told)
-    if plan.program.seccomp is not None and plan.program.seccomp.notifies:
-        _pass_listener(init, saved, told)
+    if saved.listener is not None:
+        from wherry.runtime.listener import pass_on
+
+        pass_on(init, saved.listener, told)
     if request.meanwhile is not None:
         request.meanwhile()
     if plan.program.terminal or plan.fifo_fd >= 0 or config.hooks.create_container:
@@ -454,21 +456,6 @@ def _agent(config: Config, plan: InitPlan) -> tuple[str, str] | None:
     from wherry.runtime.listener import agent_of
 
     return agent_of(config.linux.seccomp or {})
-
-
-def _pass_listener(init: Init, saved: state.Saved, told: State) -> None:
-    """The init loads a filter that notifies: its agent gets the descriptor."""
-    from wherry.runtime.listener import Handover
-
-    assert init.channel is not None
-    assert saved.listener is not None
-    handover = Handover(saved.listener, told.replace(status="creating"))
-    try:
-        word, _ = channel.hear(init.channel, channel.LISTENER, "the init ended before its filter was loaded")
-        handover.take(init.channel, word, init.pid, init.pidfd)
-        handover.send(init.pid)
-    finally:
-        handover.close()
 
 
 def _follow(init: Init, request: CreateRequest, saved: state.Saved) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from wherry.linux.seccomp import Program
     from wherry.oci.runtime import State
+    from wherry.runtime.container import Init
 
 _START = "unable to start container process: "
 _AGAIN_MS = 1
@@ -53,6 +54,18 @@ def load_and_wait(program: Program, connection: _socket.socket) -> None:
     channel.tell(connection, channel.LISTENER + str(number).encode())
     load(program)
     channel.expect(connection, channel.TAKEN, "the creator is gone")
+
+
+def pass_on(init: Init, agent: tuple[str, str], told: State) -> None:
+    """In the creator: the init loads its filter, and the agent gets the descriptor. StartFailed when one of them does not."""
+    assert init.channel is not None
+    handover = Handover(agent, told.replace(status="creating"))
+    try:
+        word, _ = channel.hear(init.channel, channel.LISTENER, "the init ended before its filter was loaded")
+        handover.take(init.channel, word, init.pid, init.pidfd)
+        handover.send(init.pid)
+    finally:
+        handover.close()
 
 
 class Handover:

@@ -9,7 +9,7 @@
         sd-notify/          the container's socket for sd_notify(3), where there is one
 
 The status is not stored but found: no init with this pid and start time → stopped; the cgroup frozen → paused; exec.fifo or
-waiting held by the init → created; otherwise running. Version of the format: `"version"`, 1; another one is refused.
+waiting held by the init → created; otherwise running. The format has a version (`FORMAT`); another one is refused.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ Requests, events and errors are those of `protocol.py`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from wherry.shim.protocol import Exited
 
 TYPE_CHECKING = False
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from wherry.shim.protocol import AttachRequest, ExecRequest, Hello, LaunchRequest, ShimEvent
 
 
-class ContainerShim:
+class ContainerShim(ABC):
     """One container that was created. Losing it is an event (Lost), unless its exit was reported before."""
 
     def __init__(self, hello: Hello, rtnetlink_fd: int | None = None) -> None:
@@ -53,43 +55,43 @@ class ContainerShim:
         else:
             self._on_event(event)
 
+    @abstractmethod
     async def start(self) -> None:
         """Makes the container's process run; returns once it has been executed.
 
         Raises StartFailed when it cannot: the container is removed again then, its clients are closed, the shim ends, and
         no event follows.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def exec(self, request: ExecRequest) -> int:
         """Starts a further process and returns its pid. Descriptors in `request.attach` are closed here, as in `launch`.
 
         Its end comes as an Exited with its exec_id, and is kept by the shim until `forget`. Raises StartFailed.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def forget(self, exec_id: str) -> None:
         """The end of this exec was recorded; a take-over need not hear of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def signal(self, number: int, exec_id: str = "", everyone: bool = False) -> None:
         """Sends a signal to a process, or to all processes of the container. Raises NotFound when it has ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def resize(self, height: int, width: int, exec_id: str = "") -> None:
         """Sets the terminal's size. Raises NotFound (no such process), Conflict (it has no terminal)."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def attach(self, request: AttachRequest, connection_fd: int) -> None:
         """Hands a client's connection over. It is closed here; when this raises it is still the caller's.
 
         Its end comes as AttachEnded with the request's attach_id. Raises NotFound (no such exec, or it has ended).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def close_stdin(self, exec_id: str = "") -> None:
         """Closes a process's stdin once all that was read for it is written."""
-        raise NotImplementedError
 
     async def freeze(self) -> bool:
         """Stops all its processes, where somebody else keeps account of that; False: the caller does it by the cgroup.
@@ -106,19 +108,19 @@ class ContainerShim:
         """Changes the limits (runtime-spec, «linux.resources»)."""
         return False
 
+    @abstractmethod
     async def release(self) -> None:
         """The exit was recorded: the shim ends when its clients have everything. What the container had in the kernel is gone.
 
         A container that was not started yet is removed. Raises Conflict while it runs.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Gives up the connection; the container goes on. No Lost is told."""
-        raise NotImplementedError
 
 
-class Launcher:
+class Launcher(ABC):
     """Creates containers, and finds those again that an earlier daemon has created.
 
     `containerd_version` is that of the containerd which does; empty for shims of our own.
@@ -126,6 +128,7 @@ class Launcher:
 
     containerd_version = ""
 
+    @abstractmethod
     async def launch(self, request: LaunchRequest, *, in_slot: bool = False) -> ContainerShim:
         """Creates a container; its init waits for `ContainerShim.start`.
 
@@ -133,12 +136,11 @@ class Launcher:
         The descriptors in `request.attach` are not the caller's any more afterwards and are closed here; when this raises they
         still are. Raises StartFailed, InvalidArgument, Conflict, Unavailable, OSError.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def connect(self, run_folder: str) -> ContainerShim:
         """Takes over the container that was launched with this run folder. Raises NotFound when there is none any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self) -> None:
         """Ends it; containers go on. A second call does nothing."""
-        raise NotImplementedError

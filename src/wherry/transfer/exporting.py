@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from wherry.transfer.content import Content
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-NON_DISTRIBUTABLE = ("nondistributable", "foreign")
 
 
 class Choice(Record):
@@ -75,7 +74,7 @@ def _parts(blobs: Content, target: Descriptor, choice: Choice) -> Iterator[Descr
     """All content of an image that is chosen."""
     wanted = None if choice.all_platforms else choice.platform
     for one in manifests.walk(blobs.document, target, wanted=wanted):
-        if choice.non_distributable or not any(word in one.media_type for word in NON_DISTRIBUTABLE):
+        if choice.non_distributable or manifests.is_distributable(one):
             yield one
 
 

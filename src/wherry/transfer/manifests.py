@@ -134,6 +134,11 @@ def walk(read: Read, target: Descriptor, *, wanted: Platform | None = None, skip
         queue += [one for one in below if wanted is None or one.platform is None or matches(wanted, one.platform)]
 
 
+def is_distributable(one: Descriptor) -> bool:
+    """Whether a registry may have it: layers of some vendors stay where their manifests say."""
+    return not any(word in one.media_type for word in ("nondistributable", "foreign"))
+
+
 def size(read: Read, target: Descriptor, platform: Platform | None = None) -> int:
     """The bytes of all that one platform's image needs, index and manifest with it."""
     wanted = platform or host_platform()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wherry.transfer.hosts import Remote
 
 PARALLEL = 4
-NON_DISTRIBUTABLE = ("nondistributable", "foreign")
 
 
 class Choice(Record):
@@ -48,8 +47,8 @@ class Push:
         """Sends it all; the name points to it only when everything is there."""
         parts = list(manifests.walk(self._blobs.document, target, wanted=self._choice.platform))
         documents = [one for one in parts if one.media_type in oci.INDEXES | oci.MANIFESTS]
-        rest = [one for one in parts if one not in documents and (self._choice.non_distributable or not any(
-            word in one.media_type for word in NON_DISTRIBUTABLE))]
+        rest = [one for one in parts
+                if one not in documents and (self._choice.non_distributable or manifests.is_distributable(one))]
         with ThreadPoolExecutor(max_workers=max(self._choice.parallel, 1)) as pool:
             for _ in pool.map(self.blob, rest):
                 pass

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
 from wherry.api.containerd.moments import timestamp
 from wherry.api.containerd.status import OutOfRange
+from wherry.api.containerd.threadwork import to_its_end
 from wherry.errors import AlreadyExists, Internal, InvalidArgument, NotFound, Unavailable
 from wherry.oci.digest import InvalidDigest, parse_digest
 from wherry.oci.gotext import quote
@@ -18,7 +19,7 @@ from wherry.proto.services import content_pb2 as api
 from wherry.store.metadata.filters import parse_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator
 
     from wherry.api.containerd.call import Call
     from wherry.api.containerd.collecting import Collector
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from wherry.store.content.writer import Writer
 
     Requests = AsyncIterator[api.WriteContentRequest]
-
-T = TypeVar("T")
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # hashed and copied into the page cache in less time than it takes to ask a thread for it
@@ -141,7 +140,7 @@ class Content:
                 elif request.action in (api.WRITE, api.COMMIT):
                     await self._take(request, writer)
                     if request.action == api.COMMIT:
-                        await _to_its_end(self._pool.run_long(writer.commit, total, expected, dict(request.labels), call.lease))
+                        await to_its_end(self._pool.run_long(writer.commit, total, expected, dict(request.labels), call.lease))
                     answer.offset, answer.digest = writer.offset, writer.digest
                 yield answer
                 if request.action == api.COMMIT:
@@ -156,7 +155,7 @@ class Content:
             opening = asyncio.ensure_future(self._pool.run_long(
                 self._ingests.writer, namespace, first.ref, total=first.total, expected=first.expected, lease=call.lease))
             try:
-                return await _to_its_end(opening)
+                return await to_its_end(opening)
             except asyncio.CancelledError:
                 if opening.exception() is None:
                     opening.result().close()
@@ -185,24 +184,11 @@ class Content:
         if request.offset > 0 and request.offset != writer.offset:
             raise OutOfRange(f"write @{request.offset} must occur at current offset {writer.offset}")
         if request.offset == 0 and writer.offset > 0:
-            await _to_its_end(self._pool.run(writer.truncate))
+            await to_its_end(self._pool.run(writer.truncate))
         if len(request.data) <= _SMALL:
             writer.write(request.data)
         else:
-            await _to_its_end(self._pool.run(writer.write, request.data))
-
-
-async def _to_its_end(work: Awaitable[T]) -> T:
-    """What work in a thread comes to; when a client goes meanwhile, that is heard of once the thread has let go of the writer."""
-    doing, gone = asyncio.ensure_future(work), None
-    while not doing.done():
-        try:
-            await asyncio.wait((doing,))
-        except asyncio.CancelledError as error:
-            gone = error
-    if gone is not None:
-        raise gone
-    return doing.result()
+            await to_its_end(self._pool.run(writer.write, request.data))
 
 
 def _tell(answer: api.WriteContentResponse, writer: Writer, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from wherry.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
     from wherry.engine.pool import Pool
@@ -28,13 +28,7 @@ class Work:
 
     async def run(self, pool: Pool, function: Callable[[], T]) -> T:
         """What the function, which does this work, comes to. When the caller goes, that is heard of once the thread has ended."""
-        doing = asyncio.ensure_future(pool.run_long(function))
-        try:
-            return await asyncio.shield(doing)
-        except asyncio.CancelledError:
-            self._is_over.set()
-            await asyncio.wait((doing,))
-            raise
+        return await to_its_end(pool.run_long(function), self._is_over.set)
 
     def go_on(self, pause_s: float = 0.0) -> None:
         """Waits a little. Raises Cancelled when nobody waits for the work any more."""
@@ -57,3 +51,23 @@ class Work:
     def tell(self, function: Callable[..., object], *args: object) -> None:
         """Has something called in the event loop."""
         self._loop.call_soon_threadsafe(function, *args)
+
+
+async def to_its_end(work: Awaitable[T], gone: Callable[[], object] | None = None) -> T:
+    """What work in a thread comes to. A client that goes meanwhile is heard of once the thread ends; `gone` is called at once.
+
+    So nothing that the thread has in its hands is let go of under it.
+    """
+    doing, cancelled = asyncio.ensure_future(work), None
+    while not doing.done():
+        try:
+            await asyncio.wait((doing,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if gone is not None:
+                gone()
+    if cancelled is not None:
+        if not doing.cancelled():
+            doing.exception()  # nobody asks for it any more
+        raise cancelled
+    return doing.result()

@@ -24,8 +24,8 @@ _FLAGS = ("ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync"
           "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "defaults",
           *_PROPAGATION)
 _DATA = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
-# With a read-only root these stay writable.
 SHARED, SLAVE = frozenset({"shared", "rshared"}), frozenset({"slave", "rslave"})
+# With a read-only root these stay writable.
 _ALWAYS_WRITABLE = ("/proc", "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts")
 
 
