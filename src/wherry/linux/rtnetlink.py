@@ -51,7 +51,6 @@ RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
 RTM_NEWROUTE: Final = 24
 RTM_GETROUTE: Final = 26
-RTM_NEWNEIGH: Final = 28
 RTM_DELNEIGH: Final = 29
 
 RTNLGRP_LINK: Final = 1
@@ -97,8 +96,6 @@ RT_SCOPE_LINK: Final = 253
 RTN_UNICAST: Final = 1
 
 NDA_DST: Final = 1
-NDA_LLADDR: Final = 2
-NUD_PERMANENT: Final = 0x80
 
 _LINK: Final = struct.Struct("=BxHiII")
 _ADDRESS: Final = struct.Struct("=BBBBI")
@@ -375,14 +372,6 @@ def routes(socket: Socket) -> list[Route]:
             kind=kind,
         ))
     return found
-
-
-def neighbour_add(index: int, address: str, mac: str) -> Request:
-    """A permanent neighbour: who has this address needs not be asked for."""
-    family, packed = _packed(address)
-    body = _NEIGHBOUR.pack(family, 0, index, NUD_PERMANENT, 0, 0)
-    body += attribute(NDA_DST, packed) + attribute(NDA_LLADDR, mac_bytes(mac))
-    return Request(kind=RTM_NEWNEIGH, flags=NLM_F_CREATE | NLM_F_REPLACE, body=body, subject=f"add neighbour {address}")
 
 
 def neighbour_delete(index: int, address: str) -> Request:

@@ -46,22 +46,6 @@ def network_resource(network: Network, endpoints: Iterable[Endpoint] = ()) -> di
     }
 
 
-def endpoint_settings(endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint as `NetworkSettings.Networks[name]` shows what came of it (the asked-for fields are the engine's)."""
-    return {
-        "NetworkID": endpoint.network_id,
-        "EndpointID": endpoint.id,
-        "Gateway": endpoint.ipv4_gateway,
-        "IPAddress": endpoint.ipv4_address,
-        "IPPrefixLen": endpoint.ipv4_prefix_length,
-        "MacAddress": endpoint.mac_address,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": list(endpoint.dns_names) or None,
-    }
-
-
 def _pool(pool: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {"Subnet": pool.subnet}
     if pool.ip_range:

@@ -78,11 +78,9 @@ def test_routes() -> None:
     assert (replaced.get_attr("RTA_DST"), replaced["dst_len"]) == ("10.0.0.0", 8)
 
 
-def test_neighbours() -> None:
-    message = oracle(ndmsg, rtnetlink.neighbour_add(4, "172.17.0.2", "02:42:ac:11:00:02"))
-    assert (message["ifindex"], message["state"]) == (4, rtnetlink.NUD_PERMANENT)
-    assert message.get_attr("NDA_LLADDR") == "02:42:ac:11:00:02"
-    assert oracle(ndmsg, rtnetlink.neighbour_delete(4, "172.17.0.2"))["header"]["type"] == rtnetlink.RTM_DELNEIGH
+def test_a_neighbour_is_forgotten() -> None:
+    message = oracle(ndmsg, rtnetlink.neighbour_delete(4, "172.17.0.2"))
+    assert (message["header"]["type"], message["ifindex"], message.get_attr("NDA_DST")) == (rtnetlink.RTM_DELNEIGH, 4, "172.17.0.2")
 
 
 @pytest.mark.parametrize("mac", ["", "02:42", "zz:42:ac:11:00:02", "02:42:ac:11:00:02:03"])
